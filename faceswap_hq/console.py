@@ -1,0 +1,104 @@
+"""What the commands share in speaking to a person: messages, progress, and how an error ends a program."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import sys
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from typing import Any
+
+# MediaPipe's and TensorFlow Lite's start-up chatter would bury our own messages.
+os.environ.setdefault("GLOG_minloglevel", "2")
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from faceswap_hq.errors import UserError
+
+out = Console(highlight=False, soft_wrap=True)
+err = Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+def say(message: str) -> None:
+    """Print one line for the person (standard output, no markup)."""
+    out.print(message, markup=False)
+
+
+def warn(message: str) -> None:
+    """Print a warning on standard error."""
+    err.print(f"warning: {message}", markup=False, style="yellow")
+
+
+Advance = Callable[..., None]
+
+
+@contextlib.contextmanager
+def progress(description: str, total: int | None = None, *, unit: str = "") -> Iterator[Advance]:
+    """Show progress on standard error: a bar on a terminal, a line every ten seconds elsewhere.
+
+    Args:
+        description: What is going on.
+        total: How many units there are, or None when unknown.
+        unit: Name of the unit, e.g. ``"frames"``.
+
+    Yields:
+        ``advance(n=1, note="")``, to be called after every ``n`` units; ``note`` is shown behind the bar.
+    """
+    if err.is_terminal:
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn(unit))
+        with Progress(*columns, TimeRemainingColumn(), TextColumn("{task.fields[note]}"), console=err) as bar:
+            task = bar.add_task(description, total=total, note="")
+            yield lambda n=1, note="": bar.update(task, advance=n, note=note)
+        return
+    started = shown = time.monotonic()
+    done = 0
+
+    def advance(n: int = 1, note: str = "") -> None:
+        nonlocal done, shown
+        done += n
+        now = time.monotonic()
+        if now - shown >= 10:
+            shown = now
+            of = f"/{total}" if total else ""
+            err.print(f"{description}: {done}{of} {unit} in {now - started:.0f} s {note}".rstrip(), markup=False)
+
+    yield advance
+
+
+def guarded(command: Callable[[], Any]) -> int:
+    """Run a command; turn what a user can cause into a message and an exit code, never a traceback.
+
+    Returns:
+        0 on success, 2 for bad input, 130 for Ctrl-C, 1 for a full disk or a failure of ours.
+    """
+    try:
+        command()
+    except UserError as error:
+        err.print(f"error: {error}", markup=False, style="red")
+        return 2
+    except KeyboardInterrupt:
+        err.print("stopped.", markup=False)
+        return 130
+    except BrokenPipeError:
+        sys.stderr.close()
+        return 1
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            err.print(f"error: the disk is full: {error.filename or error}", markup=False, style="red")
+            err.print("  Nothing was left half-written. Free some space and run the same command again.", markup=False)
+            return 1
+        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+            err.print(f"error: no permission: {error}", markup=False, style="red")
+            return 2
+        traceback.print_exc()
+        return 1
+    except Exception:  # a bug of ours: the traceback is the report
+        traceback.print_exc()
+        err.print("This is a failure of faceswap-hq, not of your input. Please report the lines above.", markup=False)
+        return 1
+    return 0

@@ -1,0 +1,97 @@
+"""Files that appear whole or not at all, and what is read back from them."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from faceswap_hq.errors import UserError
+
+
+def _fsync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
+def atomic_path(target: str | Path) -> Iterator[Path]:
+    """Yield a temporary path beside ``target``; on success flush it and rename it onto ``target``.
+
+    The temporary name starts with a dot and ends in the target's suffix, so that writers which look at the suffix
+    work. On any exception (Ctrl-C and a full disk included) it is removed and ``target`` is left as it was.
+    """
+    target = Path(target)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, name = tempfile.mkstemp(prefix=f".{target.stem[:40]}.", suffix=f".part{target.suffix}", dir=target.parent)
+    os.close(descriptor)
+    temporary = Path(name)
+    try:
+        yield temporary
+        _fsync(temporary)
+        temporary.chmod(0o666 & ~_umask())
+        temporary.replace(target)
+        _fsync(target.parent)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _umask() -> int:
+    value = os.umask(0)
+    os.umask(value)
+    return value
+
+
+def write_bytes(target: str | Path, data: bytes) -> None:
+    """Write ``data`` to ``target`` atomically."""
+    with atomic_path(target) as path:
+        path.write_bytes(data)
+
+
+def write_json(target: str | Path, value: Any) -> None:
+    """Write ``value`` as indented UTF-8 JSON, atomically; NaN is refused (JSON has none)."""
+    write_bytes(target, (json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode())
+
+
+def write_yaml(target: str | Path, value: Any) -> None:
+    """Write ``value`` as YAML in its own key order, atomically."""
+    write_bytes(target, yaml.safe_dump(value, sort_keys=False, allow_unicode=True).encode())
+
+
+def read_json(path: str | Path) -> Any:
+    """Read JSON; a missing or damaged file is a :class:`UserError` that names it."""
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"{path} is missing.") from None
+    except (ValueError, OSError) as error:
+        raise UserError(f"{path} cannot be read as JSON: {error}.") from error
+
+
+def read_yaml(path: str | Path) -> Any:
+    """Read YAML with the safe loader; a missing or damaged file is a :class:`UserError` that names it."""
+    try:
+        return yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"{path} is missing.") from None
+    except (yaml.YAMLError, ValueError, OSError) as error:
+        raise UserError(f"{path} cannot be read as YAML: {error}.") from error
+
+
+def sha256_file(path: str | Path) -> str:
+    """SHA-256 of a file's bytes, in hex."""
+    digest = hashlib.sha256()
+    with Path(path).open("rb") as stream:
+        while block := stream.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
