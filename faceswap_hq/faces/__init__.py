@@ -1,0 +1,1 @@
+"""From a frame to an aligned face: landmarks, tracking, alignment, regions, pose."""

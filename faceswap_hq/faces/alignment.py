@@ -1,0 +1,146 @@
+"""The similarity transform between a frame and the canonical face crop, and head pose.
+
+The canonical face is a generic, mirror-symmetric one in centimetres (x to the person's left, y up, z towards the camera),
+the scale of MediaPipe's face model. A crop shows :data:`CROP_CM` × :data:`CROP_CM` of it, which is a face from hairline to
+chin with room for warping; the model sees the central part (``coverage``).
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+CROP_CM = 25.0
+"""Side of the aligned crop on the canonical face, cm."""
+
+CENTER_CM = (0.0, -1.0)
+"""Where the crop's center lies on the canonical face, cm: a little low, so that an open jaw stays inside."""
+
+# Points that move little with expression: eye corners, nose bridge, base of the nose, and the mouth's corners.
+_RIGID_478 = {
+    33: (-4.45, 2.66, 3.17), 133: (-1.86, 2.59, 3.76), 362: (1.86, 2.59, 3.76), 263: (4.45, 2.66, 3.17),
+    168: (0.0, 3.27, 5.24), 2: (0.0, -2.09, 6.06), 61: (-2.46, -4.34, 4.28), 291: (2.46, -4.34, 4.28),
+}  # fmt: skip
+_RIGID_68 = {
+    36: (-4.45, 2.66, 3.17), 39: (-1.86, 2.59, 3.76), 42: (1.86, 2.59, 3.76), 45: (4.45, 2.66, 3.17),
+    27: (0.0, 3.27, 5.24), 33: (0.0, -2.09, 6.06), 48: (-2.46, -4.34, 4.28), 54: (2.46, -4.34, 4.28),
+}  # fmt: skip
+
+
+def _rigid(points: int) -> tuple[list[int], np.ndarray]:
+    table = _RIGID_68 if points == 68 else _RIGID_478
+    return list(table), np.array(list(table.values()), np.float64)
+
+
+def similarity(source: np.ndarray, target: np.ndarray) -> np.ndarray:
+    """Least-squares rotation, uniform scale and shift from ``source`` to ``target`` (Umeyama 1991, without mirroring).
+
+    Args:
+        source: (N, 2) points.
+        target: (N, 2) points.
+
+    Returns:
+        float32 (2, 3) matrix that maps source to target.
+
+    Raises:
+        ValueError: If the source points coincide.
+    """
+    source, target = source.astype(np.float64), target.astype(np.float64)
+    s = (source - source.mean(0)) @ np.array([1, 1j])
+    t = (target - target.mean(0)) @ np.array([1, 1j])
+    spread = float((s * s.conj()).real.sum())
+    if spread < 1e-12:
+        raise ValueError("The points coincide; no similarity transform is defined.")
+    a = (t * s.conj()).sum() / spread  # the plane as complex numbers: a rotation with scale is one factor
+    linear = np.array([[a.real, -a.imag], [a.imag, a.real]])
+    return np.concatenate([linear, (target.mean(0) - linear @ source.mean(0))[:, None]], 1).astype(np.float32)
+
+
+def crop_matrix(landmarks: np.ndarray, size: int) -> np.ndarray:
+    """Similarity from frame pixels to pixels of the aligned crop.
+
+    Args:
+        landmarks: (478 or 68, 2 or 3) points in frame pixels.
+        size: Side of the crop, pixels.
+
+    Returns:
+        float32 (2, 3).
+    """
+    indices, canonical = _rigid(len(landmarks))
+    target = (canonical[:, :2] - CENTER_CM) * (1, -1) * (size / CROP_CM) + size / 2
+    return similarity(landmarks[indices, :2], target)
+
+
+def scaled(matrix: np.ndarray, size: int, new_size: int, coverage: float = 1.0) -> np.ndarray:
+    """The crop matrix for another crop size, showing only the central ``coverage`` of the crop.
+
+    Args:
+        matrix: (2, 3), frame pixels to a crop of ``size``.
+        size: Side of that crop, pixels.
+        new_size: Side of the wanted crop, pixels.
+        coverage: Share of the crop's side that is kept, in (0, 1].
+    """
+    factor = new_size / (size * coverage)
+    out = matrix.astype(np.float64) * factor
+    out[:, 2] += new_size / 2 - factor * size / 2
+    return out.astype(np.float32)
+
+
+def transform(points: np.ndarray, matrix: np.ndarray) -> np.ndarray:
+    """Apply a (2, 3) matrix to (N, 2 or 3) points; returns float32 (N, 2)."""
+    return (points[:, :2] @ matrix[:, :2].T + matrix[:, 2]).astype(np.float32)
+
+
+def warp(image: np.ndarray, matrix: np.ndarray, size: int) -> np.ndarray:
+    """The aligned crop of ``image``: (size, size, C), same dtype; outside the image its border is repeated.
+
+    Shrinks by area when the frame's face is more than twice as large as the crop's, so that nothing aliases.
+    """
+    scale = float(np.hypot(matrix[0, 0], matrix[1, 0]))
+    if scale < 0.5:
+        return _warp_small(image, matrix, size, scale)
+    return cv2.warpAffine(image, matrix, (size, size), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+
+
+def _warp_small(image: np.ndarray, matrix: np.ndarray, size: int, scale: float) -> np.ndarray:
+    factor = int(np.ceil(1 / scale))
+    large = cv2.warpAffine(
+        image, scaled(matrix, size, size * factor), (size * factor,) * 2, borderMode=cv2.BORDER_REPLICATE
+    )
+    return cv2.resize(large, (size, size), interpolation=cv2.INTER_AREA)
+
+
+def pose(landmarks: np.ndarray) -> tuple[float, float, float]:
+    """Head pose (yaw, pitch, roll) in degrees; positive: to the person's left, up, and towards the person's right shoulder.
+
+    For 478 points the rotation is the one that best turns the canonical face onto the landmarks (Kabsch 1976), with
+    MediaPipe's z as depth. For 68 points, which have no depth, it is fitted with cv2.solvePnP under a long lens.
+    """
+    indices, canonical = _rigid(len(landmarks))
+    flip = np.array([1.0, -1.0, -1.0])  # image axes: y down, z away
+    model = (canonical - canonical.mean(0)) * flip
+    if len(landmarks) == 68:
+        rotation = _pose_without_depth(model, landmarks[indices, :2].astype(np.float64))
+    else:
+        points = landmarks[indices].astype(np.float64)
+        u, _, vt = np.linalg.svd((points - points.mean(0)).T @ model)
+        rotation = u @ np.diag([1, 1, np.sign(np.linalg.det(u @ vt))]) @ vt
+    yaw = np.degrees(np.arcsin(np.clip(-rotation[0, 2], -1, 1)))
+    pitch = np.degrees(np.arctan2(rotation[1, 2], rotation[2, 2]))
+    roll = np.degrees(np.arctan2(rotation[0, 1], rotation[0, 0]))
+    return float(yaw), float(pitch), float(roll)
+
+
+def _pose_without_depth(model: np.ndarray, points: np.ndarray) -> np.ndarray:
+    size = float(np.ptp(points, axis=0).max())
+    focal = 20 * max(size, 1e-3)
+    center = points.mean(0)
+    camera = np.array([[focal, 0, center[0]], [0, focal, center[1]], [0, 0, 1]])
+    ok, vector, _ = cv2.solvePnP(model, points, camera, np.zeros(4), flags=cv2.SOLVEPNP_ITERATIVE)
+    return cv2.Rodrigues(vector)[0] if ok else np.eye(3)
+
+
+def box(landmarks: np.ndarray) -> np.ndarray:
+    """Bounding box (left, top, right, bottom) of the landmarks, float32, in their unit."""
+    points = landmarks[:, :2]
+    return np.concatenate([points.min(0), points.max(0)]).astype(np.float32)

@@ -1,0 +1,215 @@
+"""Landmark backends behind one interface."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from collections.abc import Iterator
+from typing import Any, Protocol
+
+import numpy as np
+
+from faceswap_hq.errors import UserError
+
+BACKENDS = ("mediapipe", "face-alignment")
+
+HEADLESS_OPENCV = "pip install --force-reinstall --no-deps opencv-contrib-python-headless==4.11.0.86"
+
+
+class LandmarkBackend(Protocol):
+    """Finds faces in a picture.
+
+    Attributes:
+        name: The backend's name, as written into facesets.
+        points: Landmarks per face, 478 or 68.
+    """
+
+    name: str
+    points: int
+
+    def detect(self, image: np.ndarray) -> list[np.ndarray]:
+        """Find faces.
+
+        Args:
+            image: uint8 (H, W, 3), RGB.
+
+        Returns:
+            One float32 (points, 3) array a face: x and y in pixels of ``image`` (0 = left/top edge), z in the same unit,
+            growing away from the camera (0 for backends without depth).
+        """
+        ...
+
+    def reset(self) -> None:
+        """Forget the faces followed so far (a cut, another clip)."""
+        ...
+
+    def close(self) -> None:
+        """Give back the backend's memory."""
+        ...
+
+
+def open_backend(name: str = "mediapipe", *, max_faces: int = 4, static: bool = False) -> LandmarkBackend:
+    """Open a landmark backend.
+
+    Args:
+        name: ``"mediapipe"`` (478 points, offline) or ``"face-alignment"`` (68 points, downloads its weights at first use).
+        max_faces: At most this many faces a picture.
+        static: True for unrelated pictures: the detector runs on each. False follows faces from frame to frame.
+
+    Raises:
+        UserError: For an unknown name, or a backend whose package or weights are missing.
+    """
+    if name == "mediapipe":
+        return MediaPipeBackend(max_faces=max_faces, static=static)
+    if name == "face-alignment":
+        return FaceAlignmentBackend(max_faces=max_faces)
+    raise UserError(f"There is no landmark backend {name!r}.", f"Known backends: {', '.join(BACKENDS)}.")
+
+
+class MediaPipeBackend:
+    """MediaPipe Face Mesh with irises: 468 + 10 points, models inside the wheel (Kartynnik et al. 2019, arXiv 1907.06724).
+
+    Following a single face is cheap; looking for further faces costs a detector run a frame. So a second, separate
+    detector looks every :attr:`look_every` frames, and the many-faces graph runs only while it sees several people.
+    """
+
+    name = "mediapipe"
+    points = 478
+    look_every = 12
+
+    def __init__(self, *, max_faces: int = 4, static: bool = False) -> None:
+        self._max_faces = max_faces
+        self._static = static
+        self._meshes: dict[int, Any] = {}
+        self._finder: Any = None
+        self._since_look = 0
+        self._several = False
+        with _quiet_start():
+            self._solutions = _import_mediapipe().solutions
+
+    def _mesh(self, faces: int) -> Any:
+        if faces not in self._meshes:
+            with _quiet_start():
+                self._meshes[faces] = self._solutions.face_mesh.FaceMesh(
+                    static_image_mode=self._static,
+                    max_num_faces=faces,
+                    refine_landmarks=True,
+                    min_detection_confidence=0.5,
+                    min_tracking_confidence=0.5,
+                )
+        return self._meshes[faces]
+
+    def _look(self, image: np.ndarray) -> int:
+        if self._finder is None:
+            with _quiet_start():
+                self._finder = self._solutions.face_detection.FaceDetection(
+                    model_selection=0, min_detection_confidence=0.5
+                )
+        return len(self._finder.process(image).detections or [])
+
+    def detect(self, image: np.ndarray) -> list[np.ndarray]:
+        """See :meth:`LandmarkBackend.detect`."""
+        height, width = image.shape[:2]
+        scale = np.array([width, height, width], np.float32)
+        if self._static or self._max_faces == 1:
+            mesh = self._mesh(self._max_faces)
+        else:
+            if self._since_look == 0:
+                several = self._look(image) > 1
+                if self._several and not several:
+                    self._drop(self._max_faces)
+                self._several = several
+            self._since_look = (self._since_look + 1) % self.look_every
+            mesh = self._mesh(self._max_faces if self._several else 1)
+        found = mesh.process(np.ascontiguousarray(image)).multi_face_landmarks or []
+        return [np.array([(p.x, p.y, p.z) for p in face.landmark], np.float32) * scale for face in found]
+
+    def _drop(self, faces: int) -> None:
+        mesh = self._meshes.pop(faces, None)
+        if mesh is not None:
+            mesh.close()
+
+    def reset(self) -> None:
+        """See :meth:`LandmarkBackend.reset`."""
+        self._since_look = 0
+        for mesh in self._meshes.values():
+            mesh.reset()
+
+    def close(self) -> None:
+        """See :meth:`LandmarkBackend.close`."""
+        for faces in list(self._meshes):
+            self._drop(faces)
+        if self._finder is not None:
+            self._finder.close()
+            self._finder = None
+
+
+class FaceAlignmentBackend:
+    """The ``face-alignment`` package: 68 points by FAN (Bulat and Tzimiropoulos 2017); needs its extra and a download."""
+
+    name = "face-alignment"
+    points = 68
+
+    def __init__(self, *, max_faces: int = 4) -> None:
+        try:
+            import face_alignment
+        except ImportError:
+            raise UserError(
+                "The face-alignment backend is not installed.", "pip install 'faceswap-hq[face-alignment]'"
+            ) from None
+        import torch
+
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+        kind = getattr(face_alignment.LandmarksType, "TWO_D", None) or face_alignment.LandmarksType._2D
+        try:
+            self._aligner = face_alignment.FaceAlignment(kind, device=device, flip_input=False)
+        except OSError as error:  # urllib's errors are OSErrors: the download of the weights failed
+            raise UserError(
+                f"The weights of the face-alignment backend could not be loaded: {error}.",
+                "They are downloaded at first use. Without a network use --backend mediapipe.",
+            ) from error
+        self._max_faces = max_faces
+
+    def detect(self, image: np.ndarray) -> list[np.ndarray]:
+        """See :meth:`LandmarkBackend.detect`."""
+        found = self._aligner.get_landmarks_from_image(image) or []
+        faces = [np.concatenate([f[:, :2], np.zeros((len(f), 1))], 1).astype(np.float32) for f in found]
+        faces.sort(key=lambda face: -float(np.prod(np.ptp(face[:, :2], axis=0))))
+        return faces[: self._max_faces]
+
+    def reset(self) -> None:
+        """See :meth:`LandmarkBackend.reset`."""
+
+    def close(self) -> None:
+        """See :meth:`LandmarkBackend.close`."""
+
+
+def _import_mediapipe() -> Any:
+    try:
+        import mediapipe
+    except ImportError as error:
+        if "libGL" in str(error) or "libgthread" in str(error):
+            raise UserError(
+                f"OpenCV cannot start on this machine without a screen: {error}.", f"Run: {HEADLESS_OPENCV}"
+            ) from error
+        raise
+    return mediapipe
+
+
+@contextlib.contextmanager
+def _quiet_start() -> Iterator[None]:
+    """Send the C++ start-up chatter of MediaPipe (written straight to file descriptor 2) nowhere."""
+    try:
+        sys.stderr.flush()
+        saved = os.dup(2)
+    except OSError:
+        yield
+        return
+    try:
+        with open(os.devnull, "w") as nowhere:
+            os.dup2(nowhere.fileno(), 2)
+            yield
+    finally:
+        os.dup2(saved, 2)
+        os.close(saved)
