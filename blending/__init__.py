@@ -1,0 +1,44 @@
+"""Blend a generated face into a frame: arrays in, arrays out, with numpy and OpenCV only.
+
+Images are float32 (H, W, 3) RGB in [0, 1] and masks float32 (H, W) in [0, 1], all in pixels of the frame unless
+something else is said. :func:`compose` does everything; the modules hold its parts, each usable on its own.
+"""
+
+from __future__ import annotations
+
+from blending.compose import ComposeResult, compose
+from blending.settings import (
+    BEST,
+    CLASSIC,
+    NONE,
+    PRESETS,
+    BlendSettings,
+    ColorSettings,
+    DetailSettings,
+    MaskSettings,
+    PoissonSettings,
+    TemporalSettings,
+    preset,
+    settings_from_dict,
+    settings_to_dict,
+)
+from blending.state import BlendState
+
+__all__ = [
+    "BEST",
+    "CLASSIC",
+    "NONE",
+    "PRESETS",
+    "BlendSettings",
+    "BlendState",
+    "ColorSettings",
+    "ComposeResult",
+    "DetailSettings",
+    "MaskSettings",
+    "PoissonSettings",
+    "TemporalSettings",
+    "compose",
+    "preset",
+    "settings_from_dict",
+    "settings_to_dict",
+]

@@ -1,0 +1,208 @@
+"""Colour transfer between two regions: measure statistics, then apply the transform they define.
+
+The two halves are separate so that statistics can be filtered over time (see :mod:`blending.temporal`) before they
+are used. Every transfer here is affine in its own colour space, so applying one costs a single 3x4 matrix product per
+pixel.
+
+Methods:
+    * ``mean``: shift by the difference of the means, in RGB.
+    * ``mean-std``: per-channel mean and standard deviation, in RGB.
+    * ``reinhard``: the same in CIELAB (Reinhard et al., "Color Transfer between Images", 2001, with CIELAB for
+      their l-alpha-beta space).
+    * ``covariance``: full covariance through Cholesky factors, ``T = L_t L_s^-1``, in RGB.
+    * ``mkl``: full covariance through the linear Monge-Kantorovich map, the one that moves colours least (Pitie and
+      Kokaram, "The linear Monge-Kantorovitch linear colour mapping for example-based colour transfer", 2007), in RGB.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+ColorSpace = Literal["rgb", "lab"]
+ColorMethod = Literal["mean", "mean-std", "reinhard", "covariance", "mkl"]
+METHODS: tuple[str, ...] = get_args(ColorMethod)
+
+_NOISE = {"rgb": 0.5 / 255, "lab": 0.2}
+"""Half a grey level: the standard deviation below which a region counts as constant (LAB: about the same)."""
+_PIXELS_FOR_MEAN = 1.0
+_PIXELS_FOR_SPREAD = 12.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class ColorStatistics:
+    """First and second moments of a region's colours.
+
+    Attributes:
+        space: Colour space of the numbers: ``rgb`` in [0, 1], or ``lab`` (L in [0, 100]).
+        mean: (3,) float64.
+        covariance: (3, 3) float64.
+        weight: Sum of the mask, in pixels; 0 for an empty region.
+    """
+
+    space: ColorSpace
+    mean: Array
+    covariance: Array
+    weight: float
+
+    @property
+    def std(self) -> Array:
+        """Per-channel standard deviation, (3,)."""
+        return np.sqrt(np.maximum(np.diag(self.covariance), 0.0))
+
+
+def space_of(method: ColorMethod) -> ColorSpace:
+    """The colour space in which ``method`` wants its statistics."""
+    return "lab" if method == "reinhard" else "rgb"
+
+
+def measure(image: Array, mask: Array, *, space: ColorSpace = "rgb", trim: float | None = None) -> ColorStatistics:
+    """Weighted mean and covariance of the colours under a mask.
+
+    Args:
+        image: (H, W, 3) float32 RGB in [0, 1].
+        mask: (H, W) float32 weights in [0, 1].
+        space: Space to measure in.
+        trim: When given, pixels further than this Mahalanobis distance from the region's mean lose weight (as
+            ``(trim / distance)^2``), in two rounds: hair, glasses, teeth and highlights then count for little.
+
+    Returns:
+        The statistics; of an empty region mean 0, covariance 0, weight 0.
+    """
+    values = cv2.cvtColor(image, cv2.COLOR_RGB2LAB) if space == "lab" else image
+    inside = mask > 0
+    weights = mask[inside].astype(np.float64)
+    colors = values[inside].astype(np.float64)
+    total = float(weights.sum())
+    if total <= 0:
+        return ColorStatistics(space=space, mean=np.zeros(3), covariance=np.zeros((3, 3)), weight=0.0)
+    mean, covariance = _moments(colors, weights)
+    if trim is not None and total >= _PIXELS_FOR_SPREAD:
+        floor = np.eye(3) * _NOISE[space] ** 2
+        for _ in range(2):
+            offset = colors - mean
+            squared = np.einsum("ij,ij->i", offset @ np.linalg.inv(covariance + floor), offset)
+            mean, covariance = _moments(colors, weights * np.minimum(1.0, trim**2 / np.maximum(squared, 1e-12)))
+    return ColorStatistics(space=space, mean=mean, covariance=covariance, weight=total)
+
+
+def _moments(colors: Array, weights: Array) -> tuple[Array, Array]:
+    share = weights / weights.sum()
+    mean = share @ colors
+    offset = colors - mean
+    return mean, (offset * share[:, None]).T @ offset
+
+
+def affine(
+    source: ColorStatistics,
+    target: ColorStatistics,
+    *,
+    method: ColorMethod = "mkl",
+    strength: float = 1.0,
+    max_gain: float = 3.0,
+) -> Array:
+    """The transform that gives colours with the statistics ``source`` the statistics ``target``.
+
+    Regions too small for a method fall back to the next simpler one: below 12 pixels only the means are matched,
+    below one pixel nothing is.
+
+    Args:
+        source: Statistics of what is to be changed.
+        target: Statistics of what it is to look like; same space.
+        method: See the module's description.
+        strength: 0 (identity) to 1 (full transfer).
+        max_gain: Contrast is never stretched or squeezed by more than this factor along any axis of colour space, so
+            that a nearly constant region does not have its noise blown up.
+
+    Returns:
+        (3, 4) float32: ``color -> M[:, :3] @ color + M[:, 3]`` in the statistics' space.
+
+    Raises:
+        ValueError: For an unknown method, or statistics in another space than the method's.
+    """
+    if method not in METHODS:
+        raise ValueError(f"unknown colour transfer {method!r}; known: {', '.join(METHODS)}")
+    space = space_of(method)
+    if source.space != space or target.space != space:
+        raise ValueError(f"{method} needs statistics in {space}, got {source.space} and {target.space}")
+    gain = np.eye(3)
+    smaller = min(source.weight, target.weight)
+    if smaller < _PIXELS_FOR_MEAN or strength == 0:
+        return np.hstack([gain, np.zeros((3, 1))]).astype(np.float32)
+    if method != "mean" and smaller >= _PIXELS_FOR_SPREAD:
+        floor = np.eye(3) * _NOISE[space] ** 2
+        gain = _gain(method, source.covariance + floor, target.covariance + floor, max_gain)
+    offset = target.mean - gain @ source.mean
+    matrix = np.hstack([gain, offset[:, None]]) * strength
+    matrix[:, :3] += np.eye(3) * (1 - strength)
+    return matrix.astype(np.float32)
+
+
+def _gain(method: ColorMethod, source: Array, target: Array, limit: float) -> Array:
+    if method in ("mean-std", "reinhard"):
+        return np.diag(np.clip(np.sqrt(np.diag(target) / np.diag(source)), 1 / limit, limit))
+    if method == "covariance":
+        gain = np.linalg.cholesky(target) @ np.linalg.inv(np.linalg.cholesky(source))
+        left, values, right = np.linalg.svd(gain)
+        return left @ np.diag(np.clip(values, 1 / limit, limit)) @ right
+    root, inverse = _roots(source)
+    middle, _ = _roots(root @ target @ root)
+    values, vectors = np.linalg.eigh(inverse @ middle @ inverse)
+    return (vectors * np.clip(values, 1 / limit, limit)) @ vectors.T
+
+
+def _roots(matrix: Array) -> tuple[Array, Array]:
+    """Square root of a symmetric positive definite matrix, and its inverse."""
+    values, vectors = np.linalg.eigh((matrix + matrix.T) / 2)
+    values = np.sqrt(np.maximum(values, 1e-20))
+    return (vectors * values) @ vectors.T, (vectors / values) @ vectors.T
+
+
+def apply(image: Array, matrix: Array, *, space: ColorSpace = "rgb") -> Array:
+    """Apply a (3, 4) affine colour transform.
+
+    Args:
+        image: (H, W, 3) float32 RGB in [0, 1].
+        matrix: (3, 4) from :func:`affine`.
+        space: The space of the transform.
+
+    Returns:
+        (H, W, 3) float32 RGB in [0, 1], a new array.
+    """
+    if space == "lab":
+        changed = cv2.transform(cv2.cvtColor(image, cv2.COLOR_RGB2LAB), matrix)
+        changed = cv2.cvtColor(changed, cv2.COLOR_LAB2RGB)
+    else:
+        changed = cv2.transform(image, matrix)
+    return np.clip(changed, 0.0, 1.0, out=changed)
+
+
+def transfer(
+    image: Array,
+    source: ColorStatistics,
+    target: ColorStatistics,
+    *,
+    method: ColorMethod = "mkl",
+    strength: float = 1.0,
+    max_gain: float = 3.0,
+) -> Array:
+    """Give ``image``, whose statistics are ``source``, the statistics ``target``.
+
+    Args:
+        image: (H, W, 3) float32 RGB in [0, 1].
+        source: Usually ``measure(image, mask)``.
+        target: Usually ``measure(frame, mask)``.
+        method: See the module's description.
+        strength: 0 to 1.
+        max_gain: See :func:`affine`.
+
+    Returns:
+        (H, W, 3) float32 RGB in [0, 1].
+    """
+    matrix = affine(source, target, method=method, strength=strength, max_gain=max_gain)
+    return apply(image, matrix, space=space_of(method))

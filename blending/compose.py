@@ -1,0 +1,292 @@
+"""One call from a generated face to a finished frame.
+
+The stages, in order, each of which can be switched off alone: bring the face into the frame's position, match its
+colour, match its sharpness, build the mask, correct what is left of the boundary's difference (Poisson), add the
+sensor's noise, composite. Everything happens in the box around the face, so the cost does not depend on the frame's
+size, and pixels where alpha is 0 are never written.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from blending import color, detail, mask, poisson
+from blending.settings import BEST, BlendSettings
+from blending.state import BlendState
+
+Array = NDArray[Any]
+
+_MARGIN = 4  # pixels around the mask, for the boundary and the filters
+_INSET = 2.0  # crop pixels at the crop's border that are never shown: warps and convolutions are unsure there
+_COLOR_GRID = 64  # colours are measured on about this many pixels across
+
+
+@dataclass(frozen=True)
+class ComposeResult:
+    """A finished frame.
+
+    Attributes:
+        image: The frame with the face in it; type and shape of the frame given.
+        alpha: (h, w) float32 in [0, 1]: weight of the new face, in ``box`` only.
+        box: (left, top, right, bottom) in frame pixels, right and bottom exclusive. Outside it alpha is 0.
+    """
+
+    image: Array
+    alpha: Array
+    box: tuple[int, int, int, int]
+
+    def full_alpha(self) -> Array:
+        """Alpha at the frame's size, (H, W) float32."""
+        full = np.zeros(self.image.shape[:2], np.float32)
+        left, top, right, bottom = self.box
+        full[top:bottom, left:right] = self.alpha
+        return full
+
+
+def compose(
+    frame: Array,
+    face: Array,
+    face_mask: Array | None,
+    matrix: Array,
+    *,
+    polygon: Array | None = None,
+    settings: BlendSettings = BEST,
+    state: BlendState | None = None,
+    generator: np.random.Generator | None = None,
+    out: Array | None = None,
+) -> ComposeResult:
+    """Put a generated face into a frame.
+
+    Args:
+        frame: (H, W, 3) RGB, uint8, or float32 in [0, 1].
+        face: (S, S, 3) float32 RGB in [0, 1]: the generated crop, all of its square.
+        face_mask: (S, S) float32 in [0, 1]: the mask learned with it, in crop pixels; None for the whole square.
+        matrix: (2, 3) similarity from frame pixels to crop pixels (pixel centres at whole numbers).
+        polygon: (K, 2) face points in frame pixels whose hull is the target's face, brows included. Without it (or with
+            ``settings.mask.shape`` of ``learned`` or ``square``) the hull plays no part.
+        settings: What to do; see :mod:`blending.settings` for the presets.
+        state: Carries the filters along one track; pass the same object for each of its frames and call its ``reset``
+            at cuts. Without it each frame stands alone.
+        generator: For the noise; by default the state's, or one with seed 0.
+        out: Where to write; may be ``frame`` itself. By default a copy of the frame.
+
+    Returns:
+        The frame, and where it was changed. Where alpha is 0 it is bit-identical.
+
+    Raises:
+        ValueError: For arrays of other shapes or types.
+    """
+    _check(frame, face, face_mask, matrix)
+    if out is None:
+        out = frame.copy()
+    elif out is not frame:
+        np.copyto(out, frame)
+    if generator is None:
+        generator = state.generator if state is not None else np.random.default_rng(0)
+    matrix = np.asarray(matrix, np.float64)
+    points = _hull_points(polygon, matrix, settings)
+    box = _box(frame.shape[:2], face.shape[0], matrix, points, settings)
+    left, top, right, bottom = box
+    if right - left < 3 or bottom - top < 3:
+        return ComposeResult(out, np.zeros((0, 0), np.float32), (0, 0, 0, 0))
+    area = frame[top:bottom, left:right]
+    target = area.astype(np.float32)
+    if frame.dtype == np.uint8:
+        target *= np.float32(1 / 255)
+
+    if face_mask is not None and state is not None:
+        face_mask = state.mask(face_mask)
+    region = _region(face_mask, face.shape[0], matrix, points, box, settings)
+    size = float(np.sqrt(cv2.countNonZero((region > 0.5).view(np.uint8))))
+    chosen = settings.mask
+    alpha = mask.soften(region, erosion=chosen.erosion, feather=chosen.feather, size=size)
+    if chosen.refine > 0:
+        alpha = mask.refine(alpha, target, radius=chosen.refine, size=size)
+    domain = poisson.as_domain(alpha)
+    if not domain.any():
+        return ComposeResult(out, alpha, box)
+
+    source = _warp(face, matrix, box)
+    core = cv2.min(region, alpha)
+    source = _match_color(source, target, core, settings, state)
+    source, noise = _match_detail(source, target, core, settings, state)
+    if settings.poisson.gradients != "off":
+        source = _correct(source, target, domain, size, settings)
+    source = detail.add_noise(source, noise, generator)
+    _write(out[top:bottom, left:right], target, source, alpha, domain)
+    return ComposeResult(out, alpha, box)
+
+
+def _check(frame: Array, face: Array, face_mask: Array | None, matrix: Array) -> None:
+    if frame.ndim != 3 or frame.shape[2] != 3 or frame.dtype not in (np.uint8, np.float32):
+        raise ValueError(f"the frame must be (H, W, 3), uint8 or float32, not {frame.shape} {frame.dtype}")
+    if face.ndim != 3 or face.shape[0] != face.shape[1] or face.shape[2] != 3 or face.dtype != np.float32:
+        raise ValueError(f"the face must be (S, S, 3) float32, not {face.shape} {face.dtype}")
+    if face_mask is not None and (face_mask.shape != face.shape[:2] or face_mask.dtype != np.float32):
+        raise ValueError(f"the mask must be {face.shape[:2]} float32, not {face_mask.shape} {face_mask.dtype}")
+    if np.shape(matrix) != (2, 3) or not np.isfinite(matrix).all() or _scale(np.asarray(matrix)) < 1e-6:
+        raise ValueError("the matrix must be a finite, invertible (2, 3) similarity")
+
+
+def _scale(matrix: Array) -> float:
+    """Crop pixels per frame pixel."""
+    return float(np.sqrt(abs(np.linalg.det(matrix[:, :2]))))
+
+
+def _hull_points(polygon: Array | None, matrix: Array, settings: BlendSettings) -> Array | None:
+    if polygon is None or settings.mask.shape in ("learned", "square"):
+        return None
+    up = -matrix[1, :2]  # the crop's up, in frame pixels: a similarity's inverse is its transpose, up to scale
+    return mask.extend_forehead(np.asarray(polygon)[:, :2], settings.mask.forehead, up)
+
+
+def _box(
+    shape: tuple[int, ...], size: int, matrix: Array, points: Array | None, settings: BlendSettings
+) -> tuple[int, int, int, int]:
+    """The part of the frame in which the mask can be above 0, with a margin, inside the frame."""
+    inverse = cv2.invertAffineTransform(matrix)
+    corners = np.array([[0, 0], [size - 1, 0], [0, size - 1], [size - 1, size - 1]], np.float64)
+    corners = corners @ inverse[:, :2].T + inverse[:, 2]
+    low, high = corners.min(axis=0), corners.max(axis=0)
+    if points is not None:
+        low, high = np.maximum(low, points.min(axis=0)), np.minimum(high, points.max(axis=0))
+    height, width = shape[:2]
+    left, top = np.maximum(np.floor(low).astype(int) - _MARGIN, 0)
+    right, bottom = np.minimum(np.ceil(high).astype(int) + 1 + _MARGIN, [width, height])
+    return int(left), int(top), int(right), int(bottom)
+
+
+def _shifted(matrix: Array, box: tuple[int, int, int, int]) -> Array:
+    """The matrix that starts from the box's first pixel."""
+    shifted = matrix.copy()
+    shifted[:, 2] += matrix[:, :2] @ np.array(box[:2], np.float64)
+    return shifted
+
+
+def _warp(face: Array, matrix: Array, box: tuple[int, int, int, int]) -> Array:
+    """The face in the frame's position, in the box; averaged before it is made smaller."""
+    scale = _scale(matrix)
+    shrink = int(scale)
+    if shrink >= 2:
+        small = max(1, face.shape[0] // shrink)
+        factor = small / face.shape[0]
+        face = cv2.resize(face, (small, small), interpolation=cv2.INTER_AREA)
+        matrix = matrix * factor
+        matrix[:, 2] += (factor - 1) / 2
+        scale *= factor
+    if scale > 1.25:
+        face = cv2.GaussianBlur(face, (0, 0), 0.4 * np.sqrt(scale**2 - 1), borderType=cv2.BORDER_REPLICATE)
+    warped = cv2.warpAffine(
+        face,
+        _shifted(matrix, box),
+        (box[2] - box[0], box[3] - box[1]),
+        flags=cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP,
+        borderMode=cv2.BORDER_REPLICATE,
+    )
+    return np.clip(warped, 0.0, 1.0, out=warped)
+
+
+def _region(
+    face_mask: Array | None,
+    size: int,
+    matrix: Array,
+    points: Array | None,
+    box: tuple[int, int, int, int],
+    settings: BlendSettings,
+) -> Array:
+    """The area of the swap before erosion and feathering, in the box."""
+    shape = (box[3] - box[1], box[2] - box[0])
+    inverse = cv2.invertAffineTransform(matrix)
+    edge = np.array([[_INSET, _INSET], [size - 1 - _INSET, size - 1 - _INSET]])
+    corners = np.array([[x, y] for x in edge[:, 0] for y in edge[:, 1]]) @ inverse[:, :2].T + inverse[:, 2]
+    square = mask.hull_mask(corners, shape, offset=box[:2])
+    how = settings.mask.shape
+    hull = mask.hull_mask(points, shape, offset=box[:2]) if points is not None else None
+    learned = None
+    if face_mask is not None and how not in ("square", "hull"):
+        learned = cv2.warpAffine(
+            face_mask, _shifted(matrix, box), shape[::-1], flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+        )
+        np.clip(learned, 0.0, 1.0, out=learned)
+    parts = [part for part in (hull, learned) if part is not None]
+    if not parts:
+        return square
+    combined = mask.combine(parts, how) if how in ("product", "minimum", "union") else parts[0]
+    return cv2.min(combined, square)
+
+
+def _match_color(
+    source: Array, target: Array, core: Array, settings: BlendSettings, state: BlendState | None
+) -> Array:
+    chosen = settings.color
+    if chosen.method == "off" or chosen.strength == 0:
+        return source
+    height, width = core.shape
+    factor = max(1, round(max(height, width) / _COLOR_GRID))
+    small = (max(1, width // factor), max(1, height // factor))
+    weights = cv2.resize(core, small, interpolation=cv2.INTER_AREA)
+    space = color.space_of(chosen.method)
+    measured = [
+        color.measure(cv2.resize(image, small, interpolation=cv2.INTER_AREA), weights, space=space, trim=chosen.trim)
+        for image in (source, target)
+    ]
+    if state is not None:
+        measured = [state.source_color(measured[0]), state.target_color(measured[1])]
+    return color.transfer(
+        source,
+        measured[0],
+        measured[1],
+        method=chosen.method,
+        strength=chosen.strength,
+        max_gain=chosen.max_gain,
+    )
+
+
+def _match_detail(
+    source: Array, target: Array, core: Array, settings: BlendSettings, state: BlendState | None
+) -> tuple[Array, float]:
+    """The source as sharp as the target, and the noise it still lacks."""
+    chosen = settings.detail
+    if chosen.sharpness == 0 and chosen.noise == 0:
+        return source, 0.0
+    ours, theirs = detail.measure(source, core), detail.measure(target, core)
+    if state is not None:
+        ours, theirs = state.detail(ours, theirs)
+    source = detail.match_sharpness(source, ours, theirs, strength=chosen.sharpness)
+    return source, chosen.noise * detail.missing_noise(ours, theirs)
+
+
+def _correct(source: Array, target: Array, domain: Array, size: float, settings: BlendSettings) -> Array:
+    chosen = settings.poisson
+    grid = 1
+    if chosen.cells > 0 and chosen.gradients == "import":
+        grid = max(1, int(size / chosen.cells))
+    if chosen.gradients not in ("import", "mixed"):
+        raise ValueError(f"unknown gradients {chosen.gradients!r}")
+    change = poisson.correction(
+        target,
+        source,
+        domain,
+        gradients=chosen.gradients,
+        grid=grid,
+        smoothing=chosen.smoothing * size,
+        limit=chosen.limit,
+        screening=0.0 if chosen.fade is None else 1.0 / max(chosen.fade * size, 1.0) ** 2,
+    )
+    return cv2.scaleAdd(change, chosen.strength, source)
+
+
+def _write(out: Array, target: Array, source: Array, alpha: Array, domain: Array) -> None:
+    """Composite into ``out``, where alpha is above 0 only."""
+    change = cv2.multiply(cv2.subtract(source, target), cv2.merge([alpha, alpha, alpha]))
+    blended = cv2.add(target, change, dst=change)
+    if out.dtype == np.uint8:
+        blended = cv2.convertScaleAbs(np.maximum(blended, 0.0, out=blended), alpha=255.0)
+    else:
+        np.clip(blended, 0.0, 1.0, out=blended)
+    cv2.copyTo(blended, domain, out)

@@ -1,0 +1,190 @@
+"""Masks: the area of the swap, in [0, 1], float32, at the frame's own position.
+
+Lengths are in units of the face's size, the square root of the mask's area, so that a look is the same at every
+resolution. The frame's border is not an edge of the face: a face cut off by it is neither eroded nor feathered there.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal, get_args
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+Combination = Literal["product", "minimum", "union"]
+COMBINATIONS: tuple[str, ...] = get_args(Combination)
+
+_SHIFT = 4  # fixed-point bits of OpenCV's polygon coordinates
+
+
+def extend_forehead(points: Array, amount: float, up: Array | None = None) -> Array:
+    """Move the upper half of a face's outline up, to take in the forehead.
+
+    Landmark sets that end at the brows (68 points) need about 0.25; mediapipe's oval already reaches the hairline.
+
+    Args:
+        points: (K, 2) in pixels; any face points whose hull is the face.
+        amount: How far the top moves, as a share of the outline's height; points at half the height stay.
+        up: (2,) direction of the forehead in the image; straight up when absent.
+
+    Returns:
+        (K, 2) float32.
+    """
+    points = np.asarray(points, np.float32)
+    direction = np.array([0.0, -1.0], np.float32) if up is None else np.asarray(up, np.float32)
+    direction = direction / max(float(np.linalg.norm(direction)), 1e-12)
+    level = points @ direction
+    low, high = float(level.min()), float(level.max())
+    height = high - low
+    if height <= 0 or amount == 0:
+        return points.copy()
+    share = np.clip((level - (low + high) / 2) / (height / 2), 0.0, 1.0)
+    return points + (share * amount * height)[:, None] * direction
+
+
+def hull_mask(points: Array, shape: tuple[int, int], *, offset: tuple[float, float] = (0.0, 0.0)) -> Array:
+    """The convex hull of points as a mask with an anti-aliased edge.
+
+    Args:
+        points: (K, 2) x, y in pixels.
+        shape: (H, W) of the result.
+        offset: x, y of the result's first pixel in the points' coordinates.
+
+    Returns:
+        (H, W) float32 in [0, 1]; all zero for fewer than three points.
+    """
+    canvas = np.zeros(shape, np.uint8)
+    points = np.asarray(points, np.float32).reshape(-1, 2) - np.asarray(offset, np.float32)
+    if len(points) >= 3 and np.isfinite(points).all():
+        hull = cv2.convexHull(points).reshape(-1, 2)
+        fixed = np.rint(np.clip(hull, -16000, 16000) * (1 << _SHIFT)).astype(np.int32)
+        cv2.fillConvexPoly(canvas, fixed, (255.0,), lineType=cv2.LINE_AA, shift=_SHIFT)
+    return canvas.astype(np.float32) / np.float32(255)
+
+
+def combine(masks: list[Array], how: Combination = "minimum") -> Array:
+    """Combine masks of one shape.
+
+    Args:
+        masks: One or more (H, W) float32 in [0, 1].
+        how: ``product``; ``minimum`` (what Beckmann et al. do with both faces' masks); ``union``, the maximum.
+
+    Returns:
+        (H, W) float32 in [0, 1].
+    """
+    if how not in COMBINATIONS:
+        raise ValueError(f"unknown combination {how!r}; known: {', '.join(COMBINATIONS)}")
+    if not masks:
+        raise ValueError("nothing to combine")
+    result = masks[0].copy()
+    for mask in masks[1:]:
+        if how == "product":
+            cv2.multiply(result, mask, dst=result)
+        elif how == "minimum":
+            cv2.min(result, mask, dst=result)
+        else:
+            cv2.max(result, mask, dst=result)
+    return result
+
+
+def face_size(mask: Array) -> float:
+    """The unit of length: square root of the mask's area, in pixels."""
+    return float(np.sqrt(max(cv2.sumElems(mask)[0], 0.0)))
+
+
+def soften(mask: Array, *, erosion: float, feather: float, size: float | None = None) -> Array:
+    """Erode a mask, then let it rise smoothly from 0 to 1 inside what is left.
+
+    The distance to the mask's edge decides, so the band has the same width everywhere, corners included, and the
+    result never reaches outside the mask.
+
+    Args:
+        mask: (H, W) float32 in [0, 1]; above a half counts as inside.
+        erosion: Width of the band set to 0, in face sizes.
+        feather: Width of the band in which the mask rises to 1, in face sizes.
+        size: Face size in pixels; measured on the mask when absent.
+
+    Returns:
+        (H, W) float32 in [0, 1]; 0 wherever ``mask`` is at most a half.
+    """
+    inside = (mask > 0.5).view(np.uint8)
+    if size is None:
+        size = float(np.sqrt(cv2.countNonZero(inside)))
+    if size <= 0:
+        return np.zeros(mask.shape, np.float32)
+    if erosion <= 0 and feather <= 0:
+        return inside.astype(np.float32)
+    # Half a pixel: the edge runs between the last pixel inside and the first one outside.
+    distance = cv2.distanceTransform(inside, cv2.DIST_L2, cv2.DIST_MASK_5) if not inside.all() else None
+    if distance is None:
+        return np.ones(mask.shape, np.float32)
+    width = max(feather * size, 1.0)
+    ramp = cv2.addWeighted(distance, 1 / width, distance, 0.0, -(0.5 + erosion * size) / width)
+    np.clip(ramp, 0.0, 1.0, out=ramp)
+    square = cv2.multiply(ramp, ramp)
+    return cv2.multiply(square, cv2.addWeighted(ramp, -2.0, ramp, 0.0, 3.0), dst=square)
+
+
+def guided_filter(guide: Array, mask: Array, *, radius: int, epsilon: float) -> Array:
+    """Edge-preserving smoothing of a mask that follows the edges of a grey picture.
+
+    He, Sun and Tang, "Guided Image Filtering", 2010: in each window the result is an affine function of the guide.
+
+    Args:
+        guide: (H, W) float32 in [0, 1].
+        mask: (H, W) float32 in [0, 1].
+        radius: Of the square windows, in pixels.
+        epsilon: Contrast squared below which the guide counts as flat.
+
+    Returns:
+        (H, W) float32; may leave [0, 1] by a little.
+    """
+    mean_guide, mean_mask = _box(guide, radius), _box(mask, radius)
+    covariance = _box(cv2.multiply(guide, mask), radius) - cv2.multiply(mean_guide, mean_mask)
+    variance = _box(cv2.multiply(guide, guide), radius) - cv2.multiply(mean_guide, mean_guide)
+    slope = covariance / (variance + np.float32(epsilon))
+    level = mean_mask - cv2.multiply(slope, mean_guide)
+    return cv2.add(cv2.multiply(_box(slope, radius), guide), _box(level, radius))
+
+
+def _box(array: Array, radius: int) -> Array:
+    return cv2.boxFilter(array, -1, (2 * radius + 1, 2 * radius + 1), borderType=cv2.BORDER_REFLECT)
+
+
+def refine(mask: Array, image: Array, *, radius: float, epsilon: float = 0.01, size: float | None = None) -> Array:
+    """Pull a feathered mask towards the picture's edges: hair, glasses and jaw keep their outline.
+
+    The guided filter runs on a grid of about 4 pixels per radius (its coefficients are smooth; He and Sun, "Fast
+    Guided Filter", 2015). The result never reaches outside ``mask``'s own support.
+
+    Args:
+        mask: (H, W) float32 in [0, 1].
+        image: (H, W, 3) float32 RGB in [0, 1]: the frame.
+        radius: Reach, in face sizes.
+        epsilon: See :func:`guided_filter`.
+        size: Face size in pixels; measured on the mask when absent.
+
+    Returns:
+        (H, W) float32 in [0, 1].
+    """
+    if size is None:
+        size = face_size(mask)
+    reach = radius * size
+    if reach < 1:
+        return mask.copy()
+    guide = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
+    factor = max(1, int(reach // 4))
+    if factor > 1:
+        height, width = mask.shape
+        small = (max(1, width // factor), max(1, height // factor))
+        guide_small = cv2.resize(guide, small, interpolation=cv2.INTER_AREA)
+        mask_small = cv2.resize(mask, small, interpolation=cv2.INTER_AREA)
+        refined = guided_filter(guide_small, mask_small, radius=max(1, round(reach / factor)), epsilon=epsilon)
+        refined = cv2.resize(refined, (width, height), interpolation=cv2.INTER_LINEAR)
+    else:
+        refined = guided_filter(guide, mask, radius=round(reach), epsilon=epsilon)
+    np.clip(refined, 0.0, 1.0, out=refined)
+    # A window reaches beyond the support; weighting with the mask's own ramp near 0 keeps the edge where it was.
+    return cv2.multiply(refined, np.minimum(mask * np.float32(4), 1.0))

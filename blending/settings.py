@@ -1,0 +1,226 @@
+"""What the blending does: one frozen object, and the presets of the quality ladder."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from typing import Any, Literal, get_args
+
+from blending.color import METHODS, ColorMethod
+
+MaskShape = Literal["square", "learned", "hull", "product", "minimum", "union"]
+
+
+def _within(name: str, value: float, low: float, high: float) -> None:
+    if not low <= value <= high:
+        raise ValueError(f"{name} must be between {low} and {high}, not {value}")
+
+
+def _one_of(name: str, value: object, known: tuple[str, ...]) -> None:
+    if value not in known:
+        raise ValueError(f"{name} must be one of {', '.join(known)}, not {value!r}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ColorSettings:
+    """Colour matching.
+
+    Attributes:
+        method: ``off`` or one of :data:`blending.color.METHODS`.
+        strength: 0 to 1.
+        trim: Colours further than this many standard deviations from the face's lose their vote; None for all equal.
+        max_gain: Contrast changes by at most this factor.
+    """
+
+    method: ColorMethod | Literal["off"] = "mkl"
+    strength: float = 1.0
+    trim: float | None = 2.0
+    max_gain: float = 1.6
+
+    def __post_init__(self) -> None:
+        _one_of("color.method", self.method, ("off", *METHODS))
+        _within("color.strength", self.strength, 0, 1)
+        _within("color.max_gain", self.max_gain, 1, 100)
+        if self.trim is not None:
+            _within("color.trim", self.trim, 0.1, 100)
+
+
+@dataclass(frozen=True, kw_only=True)
+class MaskSettings:
+    """The area of the swap; lengths in face sizes (square root of the mask's area).
+
+    Attributes:
+        shape: ``square`` (the whole crop), ``learned`` (the model's mask), ``hull`` (the target's landmarks), or the
+            two combined: ``product``, ``minimum``, ``union``.
+        forehead: How far the hull's top moves up, as a share of its height; 0 for landmarks that reach the hairline.
+        erosion: Band at the edge that is left out.
+        feather: Band in which the face fades in.
+        refine: Reach of the guided filter that pulls the edge to the picture's edges; 0 for none.
+    """
+
+    shape: MaskShape = "minimum"
+    forehead: float = 0.0
+    erosion: float = 0.02
+    feather: float = 0.12
+    refine: float = 0.0
+
+    def __post_init__(self) -> None:
+        _one_of("mask.shape", self.shape, get_args(MaskShape))
+        _within("mask.forehead", self.forehead, -0.5, 1)
+        _within("mask.erosion", self.erosion, 0, 0.4)
+        _within("mask.feather", self.feather, 0, 0.5)
+        _within("mask.refine", self.refine, 0, 0.5)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PoissonSettings:
+    """Gradient-domain correction; lengths in face sizes.
+
+    Attributes:
+        gradients: ``off``, ``import`` or ``mixed``.
+        strength: Share of the correction that is applied, 0 to 1.
+        cells: Solve on a grid with about this many cells across the face; 0 for every pixel.
+        smoothing: Smoothing of the boundary's difference along the boundary.
+        limit: Largest deviation of the boundary's difference from its median, in [0, 1]; None for no limit.
+        fade: Distance over which the correction fades towards the middle; None for not at all.
+    """
+
+    gradients: Literal["off", "import", "mixed"] = "import"
+    strength: float = 1.0
+    cells: int = 48
+    smoothing: float = 0.04
+    limit: float | None = 0.15
+    fade: float | None = None
+
+    def __post_init__(self) -> None:
+        _one_of("poisson.gradients", self.gradients, ("off", "import", "mixed"))
+        _within("poisson.strength", self.strength, 0, 1)
+        _within("poisson.cells", self.cells, 0, 4096)
+        _within("poisson.smoothing", self.smoothing, 0, 0.5)
+        if self.limit is not None:
+            _within("poisson.limit", self.limit, 0.001, 1)
+        if self.fade is not None:
+            _within("poisson.fade", self.fade, 0.01, 100)
+
+
+@dataclass(frozen=True, kw_only=True)
+class DetailSettings:
+    """Sharpness and noise, each 0 (off) to 1.
+
+    Attributes:
+        sharpness: How far the face's edges are brought to the target's sharpness.
+        noise: Share of the missing sensor noise that is added.
+    """
+
+    sharpness: float = 1.0
+    noise: float = 1.0
+
+    def __post_init__(self) -> None:
+        _within("detail.sharpness", self.sharpness, 0, 1)
+        _within("detail.noise", self.noise, 0, 1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TemporalSettings:
+    """Time constants in frames of what is filtered along a track; 0 switches a filter off.
+
+    Attributes:
+        color: Colour statistics.
+        mask: The learned mask, in crop pixels.
+        detail: Estimated sharpness and noise.
+        cut: Jump of the mean colour, in [0, 1], that counts as a cut.
+    """
+
+    color: float = 8.0
+    mask: float = 1.0
+    detail: float = 12.0
+    cut: float = 0.12
+
+    def __post_init__(self) -> None:
+        for name in ("color", "mask", "detail"):
+            _within(f"temporal.{name}", getattr(self, name), 0, 10000)
+        _within("temporal.cut", self.cut, 0, 2)
+
+
+@dataclass(frozen=True, kw_only=True)
+class BlendSettings:
+    """Everything :func:`blending.compose` can be told. The defaults are the preset ``best``."""
+
+    color: ColorSettings = field(default_factory=ColorSettings)
+    mask: MaskSettings = field(default_factory=MaskSettings)
+    poisson: PoissonSettings = field(default_factory=PoissonSettings)
+    detail: DetailSettings = field(default_factory=DetailSettings)
+    temporal: TemporalSettings = field(default_factory=TemporalSettings)
+
+
+_NO_COLOR = ColorSettings(method="off")
+_NO_POISSON = PoissonSettings(gradients="off")
+_NO_DETAIL = DetailSettings(sharpness=0, noise=0)
+_NO_TIME = TemporalSettings(color=0, mask=0, detail=0)
+
+NONE = BlendSettings(
+    color=_NO_COLOR,
+    mask=MaskSettings(shape="learned", erosion=0, feather=0, refine=0),
+    poisson=_NO_POISSON,
+    detail=_NO_DETAIL,
+    temporal=_NO_TIME,
+)
+"""Plain paste of the learned mask's area (of the crop square without one), with a hard edge."""
+
+CLASSIC = BlendSettings(
+    color=ColorSettings(method="mean", trim=None),
+    mask=MaskSettings(shape="minimum", erosion=0.04, feather=0.02, refine=0),
+    poisson=PoissonSettings(cells=0, smoothing=0, limit=None),
+    detail=_NO_DETAIL,
+    temporal=_NO_TIME,
+)
+"""As Beckmann, Hilsmann and Eisert (IH&MMSec 2023): mean colour, minimum of both masks, shrunk, and Poisson editing."""
+
+BEST = BlendSettings()
+
+PRESETS: dict[str, BlendSettings] = {"none": NONE, "classic": CLASSIC, "best": BEST}
+
+
+def preset(name: str) -> BlendSettings:
+    """The preset of this name.
+
+    Raises:
+        ValueError: For an unknown name; the message lists the known ones.
+    """
+    if name not in PRESETS:
+        raise ValueError(f"unknown blending preset {name!r}; known: {', '.join(PRESETS)}")
+    return PRESETS[name]
+
+
+def settings_to_dict(settings: BlendSettings) -> dict[str, dict[str, Any]]:
+    """Settings as nested dictionaries of plain values, for YAML or JSON."""
+    return dataclasses.asdict(settings)
+
+
+def settings_from_dict(values: dict[str, Any]) -> BlendSettings:
+    """Settings from nested dictionaries; what is missing keeps its default.
+
+    Raises:
+        ValueError: For an unknown name or a value out of range; the message says which.
+    """
+    parts = {
+        "color": ColorSettings,
+        "mask": MaskSettings,
+        "poisson": PoissonSettings,
+        "detail": DetailSettings,
+        "temporal": TemporalSettings,
+    }
+    built: dict[str, Any] = {}
+    for name, section in values.items():
+        if name not in parts:
+            raise ValueError(f"unknown blending section {name!r}; known: {', '.join(parts)}")
+        if not isinstance(section, dict):
+            raise ValueError(f"blending section {name!r} must hold names and values, not {section!r}")
+        known = {entry.name for entry in dataclasses.fields(parts[name])}
+        if unknown := set(section) - known:
+            raise ValueError(f"unknown setting {name}.{sorted(unknown)[0]}; known: {', '.join(sorted(known))}")
+        try:
+            built[name] = parts[name](**section)
+        except TypeError as error:
+            raise ValueError(f"blending section {name!r}: {error}") from error
+    return BlendSettings(**built)
