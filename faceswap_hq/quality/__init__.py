@@ -1,0 +1,39 @@
+"""What can be measured of one fake: identity, motion, picture; against target, source and, where there is one, truth.
+
+Nothing here looks inside the model or the renderer: every number comes from the finished videos.
+"""
+
+from faceswap_hq.quality.compare import FakeQuality, compare_clips
+from faceswap_hq.quality.identity import IdentityModel, IdentityScores, identity_scores
+from faceswap_hq.quality.motion import (
+    Correlation,
+    Spread,
+    correlation,
+    flicker,
+    jitter,
+    pose_difference,
+    rotation_matrix,
+    spread,
+)
+from faceswap_hq.quality.picture import face_mask, psnr, seam, sharpness, ssim
+
+__all__ = [
+    "Correlation",
+    "FakeQuality",
+    "IdentityModel",
+    "IdentityScores",
+    "Spread",
+    "compare_clips",
+    "correlation",
+    "face_mask",
+    "flicker",
+    "identity_scores",
+    "jitter",
+    "pose_difference",
+    "psnr",
+    "rotation_matrix",
+    "seam",
+    "sharpness",
+    "spread",
+    "ssim",
+]
