@@ -68,8 +68,9 @@ def measure(image: Array, mask: Array, *, space: ColorSpace = "rgb", trim: float
         image: (H, W, 3) float32 RGB in [0, 1].
         mask: (H, W) float32 weights in [0, 1].
         space: Space to measure in.
-        trim: When given, pixels further than this Mahalanobis distance from the region's mean lose weight (as
-            ``(trim / distance)^2``), in two rounds: hair, glasses, teeth and highlights then count for little.
+        trim: When given, the moments are those of the largest cluster of colours, in a face the skin's: weights fade
+            to 0 at twice this Mahalanobis distance from its center, so that beard, hair, glasses, lips, teeth and
+            highlights have no say. The spread then comes out a little small, on both sides of a transfer alike.
 
     Returns:
         The statistics; of an empty region mean 0, covariance 0, weight 0.
@@ -83,11 +84,7 @@ def measure(image: Array, mask: Array, *, space: ColorSpace = "rgb", trim: float
         return ColorStatistics(space=space, mean=np.zeros(3), covariance=np.zeros((3, 3)), weight=0.0)
     mean, covariance = _moments(colors, weights)
     if trim is not None and total >= _PIXELS_FOR_SPREAD:
-        floor = np.eye(3) * _NOISE[space] ** 2
-        for _ in range(2):
-            offset = colors - mean
-            squared = np.einsum("ij,ij->i", offset @ np.linalg.inv(covariance + floor), offset)
-            mean, covariance = _moments(colors, weights * np.minimum(1.0, trim**2 / np.maximum(squared, 1e-12)))
+        mean, covariance = _robust_moments(colors, weights, trim, _NOISE[space])
     return ColorStatistics(space=space, mean=mean, covariance=covariance, weight=total)
 
 
@@ -98,6 +95,27 @@ def _moments(colors: Array, weights: Array) -> tuple[Array, Array]:
     return mean, (offset * share[:, None]).T @ offset
 
 
+def _robust_moments(colors: Array, weights: Array, trim: float, noise: float) -> tuple[Array, Array]:
+    """Moments of the largest cluster: start at the median, then let outliers fade (Tukey's biweight), four rounds."""
+    center = np.array([_weighted_median(channel, weights) for channel in colors.T])
+    spread = np.array([_weighted_median(channel, weights) for channel in np.abs(colors - center).T])
+    mean, covariance = center, np.diag(np.maximum(1.4826 * spread, noise) ** 2)
+    for _ in range(4):
+        offset = colors - mean
+        squared = np.einsum("ij,ij->i", offset @ np.linalg.inv(covariance + np.eye(3) * noise**2), offset)
+        trust = weights * np.maximum(0.0, 1 - squared / (2 * trim) ** 2) ** 2
+        if trust.sum() < _PIXELS_FOR_SPREAD:
+            break
+        mean, covariance = _moments(colors, trust)
+    return mean, covariance
+
+
+def _weighted_median(values: Array, weights: Array) -> float:
+    order = np.argsort(values)
+    total = np.cumsum(weights[order])
+    return float(values[order][np.searchsorted(total, total[-1] / 2)])
+
+
 def affine(
     source: ColorStatistics,
     target: ColorStatistics,
@@ -105,6 +123,8 @@ def affine(
     method: ColorMethod = "mkl",
     strength: float = 1.0,
     max_gain: float = 3.0,
+    floor: float | None = None,
+    anchor: float = 0.0,
 ) -> Array:
     """The transform that gives colours with the statistics ``source`` the statistics ``target``.
 
@@ -118,6 +138,10 @@ def affine(
         strength: 0 (identity) to 1 (full transfer).
         max_gain: Contrast is never stretched or squeezed by more than this factor along any axis of colour space, so
             that a nearly constant region does not have its noise blown up.
+        floor: Standard deviation added to both sides in all directions; directions in which neither side spreads
+            further keep their contrast. By default half a grey level.
+        anchor: Share of black pixels imagined on both sides when contrast is compared. Statistics of skin alone say
+            nothing about brows, pupils and nostrils; the anchor keeps black black. The means are matched as before.
 
     Returns:
         (3, 4) float32: ``color -> M[:, :3] @ color + M[:, 3]`` in the statistics' space.
@@ -135,8 +159,9 @@ def affine(
     if smaller < _PIXELS_FOR_MEAN or strength == 0:
         return np.hstack([gain, np.zeros((3, 1))]).astype(np.float32)
     if method != "mean" and smaller >= _PIXELS_FOR_SPREAD:
-        floor = np.eye(3) * _NOISE[space] ** 2
-        gain = _gain(method, source.covariance + floor, target.covariance + floor, max_gain)
+        base = np.eye(3) * (_NOISE[space] if floor is None else floor) ** 2
+        spreads = [side.covariance + anchor * np.outer(side.mean, side.mean) + base for side in (source, target)]
+        gain = _gain(method, spreads[0], spreads[1], max_gain)
     offset = target.mean - gain @ source.mean
     matrix = np.hstack([gain, offset[:, None]]) * strength
     matrix[:, :3] += np.eye(3) * (1 - strength)
@@ -190,6 +215,8 @@ def transfer(
     method: ColorMethod = "mkl",
     strength: float = 1.0,
     max_gain: float = 3.0,
+    floor: float | None = None,
+    anchor: float = 0.0,
 ) -> Array:
     """Give ``image``, whose statistics are ``source``, the statistics ``target``.
 
@@ -200,9 +227,13 @@ def transfer(
         method: See the module's description.
         strength: 0 to 1.
         max_gain: See :func:`affine`.
+        floor: See :func:`affine`.
+        anchor: See :func:`affine`.
 
     Returns:
         (H, W, 3) float32 RGB in [0, 1].
     """
-    matrix = affine(source, target, method=method, strength=strength, max_gain=max_gain)
+    matrix = affine(
+        source, target, method=method, strength=strength, max_gain=max_gain, floor=floor, anchor=anchor
+    )
     return apply(image, matrix, space=space_of(method))

@@ -244,6 +244,8 @@ def _match_color(
         method=chosen.method,
         strength=chosen.strength,
         max_gain=chosen.max_gain,
+        floor=chosen.floor,
+        anchor=chosen.anchor,
     )
 
 
@@ -276,6 +278,7 @@ def _correct(source: Array, target: Array, domain: Array, size: float, settings:
         grid=grid,
         smoothing=chosen.smoothing * size,
         limit=chosen.limit,
+        center=None if settings.color.method == "off" else np.zeros(3, np.float32),
         screening=0.0 if chosen.fade is None else 1.0 / max(chosen.fade * size, 1.0) ** 2,
     )
     return cv2.scaleAdd(change, chosen.strength, source)

@@ -58,6 +58,7 @@ def blend(
     grid: int = 1,
     smoothing: float = 0.0,
     limit: float | None = None,
+    center: Array | None = None,
     screening: float = 0.0,
     accuracy: Accuracy = FAST,
 ) -> Array:
@@ -72,6 +73,7 @@ def blend(
         grid: See :func:`correction`.
         smoothing: See :func:`correction`.
         limit: See :func:`correction`.
+        center: See :func:`correction`.
         screening: See :func:`membrane`.
         accuracy: See :class:`Accuracy`.
 
@@ -87,6 +89,7 @@ def blend(
         grid=grid,
         smoothing=smoothing,
         limit=limit,
+        center=center,
         screening=screening,
         accuracy=accuracy,
     )
@@ -102,6 +105,7 @@ def correction(
     grid: int = 1,
     smoothing: float = 0.0,
     limit: float | None = None,
+    center: Array | None = None,
     screening: float = 0.0,
     accuracy: Accuracy = FAST,
 ) -> Array:
@@ -118,8 +122,9 @@ def correction(
         gradients: ``import`` or ``mixed``; ``mixed`` needs ``grid=1``.
         grid: Solve on cells of this many pixels and interpolate.
         smoothing: Sigma of the smoothing along the boundary, in pixels.
-        limit: Largest deviation of the boundary's difference from its median over the whole boundary, in image units;
-            approached softly. None for no limit.
+        limit: Largest deviation of the boundary's difference from ``center``, in image units, approached softly;
+            what deviates more also loses its say in the smoothing. None for no limit.
+        center: (3,) difference to expect; the median over the boundary by default, 0 after a colour transfer.
         screening: See :func:`membrane`.
         accuracy: See :class:`Accuracy`.
 
@@ -146,7 +151,7 @@ def correction(
     else:
         difference = cv2.subtract(frame, source)
     if smoothing > 0 or limit is not None:
-        difference = _steady(difference, boundary(domain), smoothing / grid, limit)
+        difference = _steady(difference, boundary(domain), smoothing / grid, limit, center)
     right = mixed_divergence(frame, source) if gradients == "mixed" else None
     solved = membrane(difference, domain, right=right, screening=screening * grid**2, accuracy=accuracy)
     if grid == 1:
@@ -155,7 +160,9 @@ def correction(
     return large[:height, :width]
 
 
-def _steady(difference: Array, ring: Array, smoothing: float, limit: float | None) -> Array:
+def _steady(
+    difference: Array, ring: Array, smoothing: float, limit: float | None, center: Array | None
+) -> Array:
     """Free the boundary's difference of outliers, then smooth it along the boundary (a normalised convolution)."""
     where = ring > 0
     if not where.any():
@@ -164,7 +171,7 @@ def _steady(difference: Array, ring: Array, smoothing: float, limit: float | Non
     values = difference[where]
     weight = where.astype(np.float32)
     if limit is not None:
-        middle = np.median(values, axis=0)
+        middle = np.median(values, axis=0) if center is None else np.asarray(center, np.float32)
         offset = (values - middle) / np.float32(limit)
         trust = 1.0 / (1.0 + (offset**2).sum(axis=1))
         weight[where] = trust

@@ -30,17 +30,23 @@ class ColorSettings:
         strength: 0 to 1.
         trim: Colours further than this many standard deviations from the face's lose their vote; None for all equal.
         max_gain: Contrast changes by at most this factor.
+        floor: Standard deviation below which a spread of colours counts as none.
+        anchor: Share of imagined black pixels that keep black black; see :func:`blending.color.affine`.
     """
 
     method: ColorMethod | Literal["off"] = "mkl"
     strength: float = 1.0
     trim: float | None = 2.0
     max_gain: float = 1.6
+    floor: float = 0.02
+    anchor: float = 0.06
 
     def __post_init__(self) -> None:
         _one_of("color.method", self.method, ("off", *METHODS))
         _within("color.strength", self.strength, 0, 1)
         _within("color.max_gain", self.max_gain, 1, 100)
+        _within("color.floor", self.floor, 0.0001, 1)
+        _within("color.anchor", self.anchor, 0, 1)
         if self.trim is not None:
             _within("color.trim", self.trim, 0.1, 100)
 
@@ -90,7 +96,7 @@ class PoissonSettings:
     cells: int = 48
     smoothing: float = 0.04
     limit: float | None = 0.15
-    fade: float | None = None
+    fade: float | None = 0.25
 
     def __post_init__(self) -> None:
         _one_of("poisson.gradients", self.gradients, ("off", "import", "mixed"))
@@ -170,7 +176,7 @@ NONE = BlendSettings(
 CLASSIC = BlendSettings(
     color=ColorSettings(method="mean", trim=None),
     mask=MaskSettings(shape="minimum", erosion=0.04, feather=0.02, refine=0),
-    poisson=PoissonSettings(cells=0, smoothing=0, limit=None),
+    poisson=PoissonSettings(cells=0, smoothing=0, limit=None, fade=None),
     detail=_NO_DETAIL,
     temporal=_NO_TIME,
 )
