@@ -1,0 +1,200 @@
+"""Follow people through a clip: landmarks frame by frame, joined to tracks, tracks joined to people."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+import cv2
+import numpy as np
+
+from faceswap_hq.faces import alignment
+from faceswap_hq.faces.landmarks import LandmarkBackend
+from faceswap_hq.media import Frame
+
+MAX_GAP = 8
+"""Frames for which a face may be lost (a blink of the detector, a passing hand) and still be the same track."""
+
+_NEAR = 0.35  # mean landmark distance between frames, in face heights, up to which it is the same face
+_SAME_PERSON = 0.75  # similarity of two tracks' looks from which they are the same person
+_SAMPLES = 8  # pictures of a track that its look is computed from
+
+
+@dataclass(kw_only=True)
+class Track:
+    """One face followed without a break."""
+
+    frames: list[int] = field(default_factory=list)
+    """Frame indices, ascending."""
+    landmarks: list[np.ndarray] = field(default_factory=list)
+    """One float32 (points, 3) array a frame, in frame pixels."""
+    looks: list[np.ndarray] = field(default_factory=list)
+    """A few aligned thumbnails as descriptors, for telling people apart across cuts."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Person:
+    """All tracks of one person in a clip."""
+
+    number: int
+    """1 for the person seen longest, then 2, ..."""
+    frames: np.ndarray
+    """int32 (N,) frame indices in which the person is seen, ascending."""
+    landmarks: np.ndarray
+    """float32 (N, points, 3) in frame pixels."""
+    track_starts: np.ndarray
+    """int32 (T,) positions in ``frames`` where a new track starts: smoothing must not cross them."""
+    track_numbers: tuple[int, ...]
+    """The numbers of the person's tracks, as passed to ``on_face``."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClipFaces:
+    """Everybody found in a clip."""
+
+    people: tuple[Person, ...]
+    """Ordered by the number of frames they are seen in."""
+    times: np.ndarray
+    """float64 (frames,) presentation time of each frame, s."""
+    pts: np.ndarray
+    """int64 (frames,) presentation time stamps."""
+    cuts: tuple[int, ...]
+    """Indices of the first frame after each cut."""
+    frames_with_face: int
+    """Frames in which anybody was found."""
+
+
+OnFace = Callable[[Frame, int, np.ndarray], None]
+
+
+def follow(frames: Iterable[Frame], backend: LandmarkBackend, on_face: OnFace | None = None) -> ClipFaces:
+    """Follow every face through a clip, holding one frame at a time.
+
+    Args:
+        frames: The clip's frames in display order.
+        backend: Finds the landmarks; is reset at cuts.
+        on_face: Called with the frame, the number of the track and the landmarks for every face found.
+    """
+    tracks: list[Track] = []
+    times: list[float] = []
+    pts: list[int] = []
+    cuts: list[int] = []
+    seen = 0
+    detect_cut = CutDetector()
+    for frame in frames:
+        times.append(frame.time)
+        pts.append(frame.pts)
+        if detect_cut(frame.image):
+            cuts.append(frame.index)
+            backend.reset()
+        faces = backend.detect(frame.image)
+        seen += bool(faces)
+        since_cut = frame.index - (cuts[-1] if cuts else 0)
+        for number, landmarks in _associate(tracks, faces, frame.index, min(MAX_GAP, since_cut - 1)):
+            track = tracks[number]
+            track.frames.append(frame.index)
+            track.landmarks.append(landmarks)
+            _sample_look(track, frame.image, landmarks)
+            if on_face is not None:
+                on_face(frame, number, landmarks)
+    return ClipFaces(
+        people=tuple(_people(tracks)),
+        times=np.array(times, np.float64),
+        pts=np.array(pts, np.int64),
+        cuts=tuple(cuts),
+        frames_with_face=seen,
+    )
+
+
+def _associate(
+    tracks: list[Track], faces: list[np.ndarray], index: int, max_gap: int
+) -> list[tuple[int, np.ndarray]]:
+    """Give each face a track: the nearest one seen lately, or a new one (appended to ``tracks``)."""
+    pairs = []
+    for i, track in enumerate(tracks):
+        if track.frames and index - track.frames[-1] <= max_gap + 1:
+            last = track.landmarks[-1][:, :2]
+            height = float(np.ptp(last[:, 1])) + 1e-6
+            pairs += [
+                (float(np.linalg.norm(face[:, :2] - last, axis=1).mean()) / height, i, j)
+                for j, face in enumerate(faces)
+            ]
+    taken_tracks: set[int] = set()
+    assigned: dict[int, int] = {}
+    for distance, i, j in sorted(pairs):
+        if distance < _NEAR and i not in taken_tracks and j not in assigned:
+            assigned[j] = i
+            taken_tracks.add(i)
+    for j in range(len(faces)):
+        if j not in assigned:
+            tracks.append(Track())
+            assigned[j] = len(tracks) - 1
+    return [(i, faces[j]) for j, i in sorted(assigned.items())]
+
+
+class CutDetector:
+    """Tells whether a frame begins a new shot: its thumbnail differs far more than frames lately differed."""
+
+    def __init__(self) -> None:
+        self._previous: np.ndarray | None = None
+        self._usual = 1.0
+
+    def __call__(self, image: np.ndarray) -> bool:
+        """Look at the next frame, uint8 (H, W, 3)."""
+        step_y, step_x = max(1, image.shape[0] // 72), max(1, image.shape[1] // 72)
+        thumbnail = cv2.resize(image[::step_y, ::step_x], (24, 24), interpolation=cv2.INTER_AREA).astype(np.float32)
+        previous, self._previous = self._previous, thumbnail
+        if previous is None:
+            return False
+        difference = float(np.abs(thumbnail - previous).mean())
+        cut = difference > 18 and difference > 6 * self._usual
+        if not cut:
+            self._usual += 0.1 * (difference - self._usual)
+            self._usual = max(self._usual, 0.5)
+        return cut
+
+
+def _sample_look(track: Track, image: np.ndarray, landmarks: np.ndarray) -> None:
+    """Keep a look at frames 0, 1, 3, 7, 15, ... of the track: a few pictures, spread, without knowing its length."""
+    n = len(track.frames)
+    if n & (n - 1) or len(track.looks) >= _SAMPLES:
+        return
+    crop = alignment.warp(image, alignment.crop_matrix(landmarks, 64), 64)
+    lab = cv2.cvtColor(cv2.resize(crop, (16, 16), interpolation=cv2.INTER_AREA), cv2.COLOR_RGB2LAB).astype(np.float32)
+    lab -= lab.mean(axis=(0, 1))  # the light's level and color cast should not count
+    track.looks.append((lab / (np.linalg.norm(lab) + 1e-6)).ravel())
+
+
+def _people(tracks: list[Track]) -> list[Person]:
+    """Join tracks to people: greedily, longest first, by the best match of their looks, never two at the same time."""
+    order = sorted((i for i, track in enumerate(tracks) if track.frames), key=lambda i: -len(tracks[i].frames))
+    groups: list[list[int]] = []
+    for i in order:
+        best, best_similarity = None, _SAME_PERSON
+        frames = set(tracks[i].frames)
+        for group in groups:
+            if any(frames & set(tracks[k].frames) for k in group):
+                continue
+            similarity = max(float((np.array(tracks[k].looks) @ np.array(tracks[i].looks).T).max()) for k in group)
+            if similarity > best_similarity:
+                best, best_similarity = group, similarity
+        if best is None:
+            groups.append([i])
+        else:
+            best.append(i)
+    groups.sort(key=lambda group: -sum(len(tracks[i].frames) for i in group))
+    return [_person(number, sorted(group, key=lambda i: tracks[i].frames[0]), tracks) for number, group in enumerate(groups, 1)]
+
+
+def _person(number: int, group: list[int], tracks: list[Track]) -> Person:
+    frames = np.concatenate([np.array(tracks[i].frames, np.int32) for i in group])
+    landmarks = np.concatenate([np.stack(tracks[i].landmarks) for i in group])
+    lengths = [len(tracks[i].frames) for i in group]
+    order = np.argsort(frames, kind="stable")
+    return Person(
+        number=number,
+        frames=frames[order],
+        landmarks=landmarks[order],
+        track_starts=np.concatenate([[0], np.cumsum(lengths)[:-1]]).astype(np.int32),
+        track_numbers=tuple(group),
+    )

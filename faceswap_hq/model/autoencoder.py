@@ -1,0 +1,166 @@
+"""One shared encoder, one decoder a person.
+
+Every face, whoever's it is, goes through the same encoder into the same bottleneck; each person has a decoder that has only
+ever learned to draw that person. Trained to reconstruct, the bottleneck comes to hold what the people share (expression,
+pose, light) and the decoder what they don't (identity); a face of B sent through A's decoder is A with B's expression.
+The scheme is that of the original shared-encoder face swap, the one Beckmann et al. 2023 (arXiv 2305.05282) use; the layers
+here are our own, sized so that two CPU cores train them in minutes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from faceswap_hq.errors import UserError
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelSettings:
+    """Shape of the autoencoder.
+
+    Raises:
+        UserError: If the resolution is not what the number of stages makes it.
+    """
+
+    resolution: int = 128
+    """Side of input and output, pixels: 8 × 2 ** len(decoder_channels)."""
+    encoder_channels: tuple[int, ...] = (32, 64, 128, 256, 384)
+    """Channels after each halving of the encoder."""
+    bottleneck: int = 384
+    """Numbers that describe a face between encoder and decoders."""
+    base_channels: int = 256
+    """Channels of the 8 × 8 map that the bottleneck is opened to (shared by all people)."""
+    decoder_channels: tuple[int, ...] = (160, 96, 48)
+    """Channels after each doubling of a decoder; the last doubling, to pixels, comes on top."""
+    residual: tuple[int, ...] = (1, 1, 0)
+    """Residual blocks after each doubling of a decoder."""
+
+    def __post_init__(self) -> None:
+        for name in ("encoder_channels", "decoder_channels", "residual"):
+            object.__setattr__(self, name, tuple(getattr(self, name)))
+        expected = 8 * 2 ** (len(self.decoder_channels) + 1)
+        if self.resolution != expected:
+            raise UserError(f"{len(self.decoder_channels)} decoder stages make {expected} pixels, not {self.resolution}.")
+        if len(self.residual) != len(self.decoder_channels):
+            raise UserError("`residual` needs one number for each of `decoder_channels`.")
+        if self.resolution % 2 ** len(self.encoder_channels):
+            raise UserError(f"{self.resolution} pixels cannot be halved {len(self.encoder_channels)} times.")
+
+
+def _activation() -> nn.Module:
+    return nn.LeakyReLU(0.1, inplace=True)
+
+
+class Encoder(nn.Module):
+    """(B, 3, S, S) in [0, 1] ► (B, bottleneck): strided convolutions and one dense layer."""
+
+    def __init__(self, settings: ModelSettings) -> None:
+        super().__init__()
+        layers: list[nn.Module] = []
+        previous = 3
+        for i, channels in enumerate(settings.encoder_channels):
+            kernel = 5 if i < 2 else 3
+            layers += [nn.Conv2d(previous, channels, kernel, stride=2, padding=kernel // 2), _activation()]
+            previous = channels
+        self.convolutions = nn.Sequential(*layers)
+        side = settings.resolution // 2 ** len(settings.encoder_channels)
+        self.dense = nn.Linear(previous * side * side, settings.bottleneck)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Encode a batch of faces."""
+        return self.dense(self.convolutions(image * 2 - 1).flatten(1))
+
+
+class Opening(nn.Module):
+    """(B, bottleneck) ► (B, base_channels, 8, 8), shared by all people."""
+
+    def __init__(self, settings: ModelSettings) -> None:
+        super().__init__()
+        self.channels = settings.base_channels
+        self.dense = nn.Linear(settings.bottleneck, settings.base_channels * 64)
+
+    def forward(self, code: Tensor) -> Tensor:
+        """Open a batch of codes to 8 × 8 maps."""
+        return F.leaky_relu(self.dense(code).view(-1, self.channels, 8, 8), 0.1)
+
+
+class Upscale(nn.Module):
+    """Doubles the side: 3 × 3 convolution to four times the channels, then sub-pixel shuffle (Shi et al. 2016)."""
+
+    def __init__(self, channels_in: int, channels_out: int) -> None:
+        super().__init__()
+        self.convolution = nn.Conv2d(channels_in, channels_out * 4, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) ► (B, C', 2H, 2W)."""
+        return F.leaky_relu(F.pixel_shuffle(self.convolution(x), 2), 0.1)
+
+
+class Residual(nn.Module):
+    """Two 3 × 3 convolutions around which the input is carried."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(channels, channels, 3, padding=1)
+        self.second = nn.Conv2d(channels, channels, 3, padding=1)
+        nn.init.zeros_(self.second.weight)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Keeps the shape."""
+        return F.leaky_relu(x + self.second(F.leaky_relu(self.first(x), 0.1)), 0.1)
+
+
+class Decoder(nn.Module):
+    """One person: (B, base_channels, 8, 8) ► (B, 4, S, S), face in RGB and mask, as logits."""
+
+    def __init__(self, settings: ModelSettings) -> None:
+        super().__init__()
+        layers: list[nn.Module] = []
+        previous = settings.base_channels
+        for channels, blocks in zip(settings.decoder_channels, settings.residual, strict=True):
+            layers += [Upscale(previous, channels), *(Residual(channels) for _ in range(blocks))]
+            previous = channels
+        self.stages = nn.Sequential(*layers)
+        self.head = nn.Conv2d(previous, 16, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Draw a batch of faces."""
+        return F.pixel_shuffle(self.head(self.stages(x)), 2)
+
+
+class SwapAutoencoder(nn.Module):
+    """Shared encoder and opening, one decoder a person.
+
+    Args:
+        settings: The model's shape.
+        people: Names, one decoder each, in the decoders' order.
+    """
+
+    def __init__(self, settings: ModelSettings, people: Sequence[str]) -> None:
+        super().__init__()
+        if len(set(people)) != len(people) or not people:
+            raise UserError(f"People need distinct names, not {', '.join(people) or 'none'}.")
+        self.settings = settings
+        self.people = tuple(people)
+        self.encoder = Encoder(settings)
+        self.opening = Opening(settings)
+        self.decoders = nn.ModuleList(Decoder(settings) for _ in people)
+
+    def encode(self, image: Tensor) -> Tensor:
+        """(B, 3, S, S) in [0, 1] ► (B, base_channels, 8, 8)."""
+        return self.opening(self.encoder(image))
+
+    def decode(self, code: Tensor, person: int) -> tuple[Tensor, Tensor]:
+        """(B, base_channels, 8, 8) ► face (B, 3, S, S) in [0, 1] and mask logits (B, 1, S, S), both float32."""
+        drawn = self.decoders[person](code).float()
+        return torch.sigmoid(drawn[:, :3]), drawn[:, 3:]
+
+    def forward(self, image: Tensor, person: int) -> tuple[Tensor, Tensor]:
+        """Draw the faces in ``image`` as ``person``; mask in [0, 1]."""
+        face, mask = self.decode(self.encode(image), person)
+        return face, torch.sigmoid(mask)

@@ -1,0 +1,1 @@
+"""Training of the autoencoder: data, augmentation, losses, checkpoints, loop, previews."""

@@ -1,0 +1,93 @@
+"""Augmentation of whole batches as tensors, on whatever device they are."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from faceswap_hq.errors import UserError
+
+
+@dataclass(frozen=True, kw_only=True)
+class AugmentSettings:
+    """How far the training pictures are bent; every range is symmetric around no change."""
+
+    rotation: float = 10.0
+    """Degrees."""
+    zoom: float = 0.05
+    """Share of the size."""
+    shift: float = 0.04
+    """Share of the crop's side."""
+    flip: float = 0.5
+    """Probability of mirroring."""
+    warp: float = 0.035
+    """Standard deviation of the input's bending at the nodes of a 5 × 5 grid, share of the side; the target stays straight."""
+    light: float = 0.15
+    """Brightness and contrast, share; input and target alike."""
+    tint: float = 0.06
+    """Gain of each color channel, share; input and target alike."""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.flip <= 1 or min(vars(self).values()) < 0:
+            raise UserError("Augmentation ranges must not be negative, and `flip` must be a probability.")
+
+
+def augment(
+    images: Tensor, weights: Tensor, resolution: int, settings: AugmentSettings, random: torch.Generator
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Make warped inputs and unwarped targets.
+
+    Both are cut from the wider picture with the same random rotation, zoom, shift and mirroring, and get the same change of
+    light; the input is bent by a smooth random field besides, which is what teaches the encoder to look past small
+    differences of shape.
+
+    Args:
+        images: uint8 (B, 3, L, L).
+        weights: uint8 (B, 2, L, L), sampled like the target.
+        resolution: Side of the results, pixels; at most L.
+        settings: Ranges.
+        random: CPU generator; all randomness comes from it.
+
+    Returns:
+        input (B, 3, S, S) and target (B, 3, S, S), float32 in [0, 1], and the target's weights (B, 2, S, S) in [0, 1].
+    """
+    device, batch, side = images.device, len(images), images.shape[-1]
+
+    def uniform(*shape: int) -> Tensor:
+        return (torch.rand(*shape, generator=random) * 2 - 1).to(device)
+
+    angle = torch.deg2rad(uniform(batch) * settings.rotation)
+    scale = (1 + uniform(batch) * settings.zoom) * (resolution / side)
+    mirror = torch.where(torch.rand(batch, generator=random) < settings.flip, -1.0, 1.0).to(device)
+    offset = uniform(batch, 2) * 2 * settings.shift * (resolution / side)
+    cosine, sine = torch.cos(angle) * scale, torch.sin(angle) * scale
+    theta = torch.stack(
+        [torch.stack([cosine * mirror, -sine, offset[:, 0]], 1), torch.stack([sine * mirror, cosine, offset[:, 1]], 1)], 1
+    )
+    grid = F.affine_grid(theta, [batch, 3, resolution, resolution], align_corners=False)
+    nodes = torch.randn(batch, 2, 5, 5, generator=random).to(device) * (2 * settings.warp * resolution / side)
+    bend = F.interpolate(nodes, size=(resolution, resolution), mode="bicubic", align_corners=True).permute(0, 2, 3, 1)
+
+    pictures = images.float().div_(255)
+    target = _sample(torch.cat([pictures, weights.float().div_(255)], 1), grid)
+    bent = _sample(pictures, grid + bend)
+    gain = (1 + uniform(batch, 1, 1, 1) * settings.light) * (1 + uniform(batch, 3, 1, 1) * settings.tint)
+    lift = uniform(batch, 1, 1, 1) * settings.light * 0.5
+    return (
+        (bent * gain + lift).clamp_(0, 1),
+        (target[:, :3] * gain + lift).clamp_(0, 1),
+        target[:, 3:],
+    )
+
+
+def _sample(x: Tensor, grid: Tensor) -> Tensor:
+    return F.grid_sample(x, grid, mode="bilinear", padding_mode="border", align_corners=False)
+
+
+def central(images: Tensor, resolution: int) -> Tensor:
+    """The model's view without augmentation: float32 (B, C, S, S) in [0, 1] from the middle of uint8 (B, C, L, L)."""
+    offset = (images.shape[-1] - resolution) // 2
+    return images[..., offset : offset + resolution, offset : offset + resolution].float() / 255

@@ -1,0 +1,155 @@
+"""Checkpoints that are whole or not there: safetensors in a directory that is renamed into place."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from faceswap_hq import files
+from faceswap_hq.errors import UserError
+
+VERSION = 1
+_WEIGHTS, _OPTIMIZER, _STATE = "model.safetensors", "optimizer.safetensors", "state.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Progress:
+    """How far a run has come."""
+
+    step: int = 0
+    """Optimiser steps taken."""
+    seconds: float = 0.0
+    """Time spent in training, over all sessions, s."""
+
+
+def save(run: Path, model: nn.Module, optimizer: torch.optim.Optimizer, progress: Progress, keep: int) -> Path:
+    """Write ``run/checkpoints/step-NNNNNNN/``, then remove all but the newest ``keep``."""
+    folder = run / "checkpoints"
+    folder.mkdir(parents=True, exist_ok=True)
+    final = folder / f"step-{progress.step:07d}"
+    part = folder / f".{final.name}.part"
+    shutil.rmtree(part, ignore_errors=True)
+    part.mkdir()
+    try:
+        _save_tensors(model.state_dict(), part / _WEIGHTS)
+        _save_tensors(_optimizer_tensors(optimizer), part / _OPTIMIZER)
+        state = {
+            "version": VERSION,
+            "step": progress.step,
+            "seconds": progress.seconds,
+            "sha256": {name: files.sha256_file(part / name) for name in (_WEIGHTS, _OPTIMIZER)},
+        }
+        files.write_json(part / _STATE, state)
+        for name in (_WEIGHTS, _OPTIMIZER):
+            files._fsync(part / name)
+        if final.exists():
+            shutil.rmtree(final)
+        part.rename(final)
+        files._fsync(folder)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+    for old in found(run)[keep:]:
+        shutil.rmtree(old, ignore_errors=True)
+    return final
+
+
+def _save_tensors(tensors: dict[str, Tensor], path: Path) -> None:
+    """Safetensors reports a full disk in words; it leaves here as the OSError that it is."""
+    try:
+        save_file({key: value.detach().cpu().contiguous() for key, value in tensors.items()}, path)
+    except SafetensorError as error:
+        if "No space left" in str(error) or "os error 28" in str(error):
+            raise OSError(28, "No space left on device", str(path)) from error
+        raise
+
+
+def found(run: Path) -> list[Path]:
+    """The run's checkpoints, newest first."""
+    return sorted((run / "checkpoints").glob("step-*"), key=lambda path: path.name, reverse=True)
+
+
+def restore(
+    run: Path, model: nn.Module, optimizer: torch.optim.Optimizer, warn: Callable[[str], None]
+) -> Progress | None:
+    """Load the newest checkpoint that is whole.
+
+    Args:
+        run: The run's directory.
+        model: Gets the weights.
+        optimizer: Gets its state.
+        warn: Told of every damaged checkpoint that was passed over.
+
+    Returns:
+        How far the run had come, or None if it has no checkpoint yet.
+
+    Raises:
+        UserError: If there are checkpoints and all are damaged: a run is never started over silently.
+    """
+    candidates = found(run)
+    for path in candidates:
+        try:
+            state, weights, moments = _read(path)
+            model.load_state_dict(weights)
+            _load_optimizer(optimizer, moments)
+        except (OSError, ValueError, KeyError, RuntimeError, SafetensorError, UserError) as error:
+            warn(f"{path} is damaged ({str(error).splitlines()[0]}); trying the one before.")
+            continue
+        return Progress(step=int(state["step"]), seconds=float(state["seconds"]))
+    if candidates:
+        raise UserError(
+            f"All checkpoints in {run / 'checkpoints'} are damaged.",
+            "Restore them from a backup, or train into another directory with --model.",
+        )
+    return None
+
+
+def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor], dict[str, Tensor]]:
+    state = files.read_json(path / _STATE)
+    if int(state["version"]) > VERSION:
+        raise UserError(f"{path} was written by a newer version of faceswap-hq.")
+    for name, digest in state["sha256"].items():
+        if files.sha256_file(path / name) != digest:
+            raise ValueError(f"{name} does not match its checksum")
+    return state, load_file(path / _WEIGHTS), load_file(path / _OPTIMIZER)
+
+
+def _optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    state = optimizer.state_dict()["state"]
+    return {
+        f"{index}.{name}": torch.as_tensor(value) for index, entry in state.items() for name, value in entry.items()
+    }
+
+
+def _load_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
+    state: dict[int, dict[str, Tensor]] = {}
+    for key, value in tensors.items():
+        index, name = key.split(".", 1)
+        state.setdefault(int(index), {})[name] = value
+    optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
+
+
+def clean(run: Path) -> None:
+    """Remove what an interrupted write left behind."""
+    for part in (run / "checkpoints").glob(".*.part"):
+        shutil.rmtree(part, ignore_errors=True)
+    for part in run.glob(".*.part*"):
+        if part.is_file():
+            part.unlink(missing_ok=True)
+
+
+def append_line(path: Path, value: dict[str, Any]) -> None:
+    """Append one JSON line, flushed."""
+    with path.open("a", encoding="utf-8") as stream:
+        stream.write(json.dumps(value) + "\n")
+        stream.flush()
+        os.fsync(stream.fileno())

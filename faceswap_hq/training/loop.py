@@ -1,0 +1,286 @@
+"""The training loop: budget, schedule, steps, saving, stopping."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import signal
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from faceswap_hq.errors import UserError
+from faceswap_hq.faceset import Faceset
+from faceswap_hq.model import SwapAutoencoder
+from faceswap_hq.training import checkpoints, preview
+from faceswap_hq.training import run as runs
+from faceswap_hq.training.augmentation import augment
+from faceswap_hq.training.checkpoints import Progress
+from faceswap_hq.training.data import PersonData, batch_indices, generator, load_person
+from faceswap_hq.training.losses import reconstruction_loss
+from faceswap_hq.training.settings import TrainSettings
+
+
+@dataclass(frozen=True, kw_only=True)
+class Budget:
+    """When a run is done: after so many steps, or so much time in training (earlier sessions count)."""
+
+    steps: int | None = None
+    minutes: float | None = None
+
+    def __post_init__(self) -> None:
+        if (self.steps is None) == (self.minutes is None):
+            raise UserError("Give either steps or minutes.")
+        if (self.steps is not None and self.steps < 1) or (self.minutes is not None and self.minutes <= 0):
+            raise UserError("The budget must be positive.")
+
+    def share(self, progress: Progress) -> float:
+        """How much of the budget is used, 0 to 1."""
+        if self.steps is not None:
+            return min(1.0, progress.step / self.steps)
+        return min(1.0, progress.seconds / (60 * (self.minutes or 1)))
+
+    def __str__(self) -> str:
+        return f"{self.steps} steps" if self.steps is not None else f"{self.minutes:g} minutes"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """How a training session ended."""
+
+    run: Path
+    progress: Progress
+    losses: dict[str, float]
+    """Mean of the last steps."""
+    faces_per_second: float
+    stopped: bool
+    """True if it was interrupted before the budget was used."""
+    preview: Path
+
+
+Report = Callable[[Progress, float, dict[str, float], float], None]
+"""Called after each step with progress, share of the budget, running losses and faces/s."""
+
+
+class Trainer:
+    """The state of a run in memory: model, optimiser, data, progress.
+
+    Args:
+        settings: Settings with a resolved precision.
+        people: Data, one a decoder.
+        device: Where to train.
+    """
+
+    def __init__(self, settings: TrainSettings, people: list[PersonData], device: torch.device) -> None:
+        self.settings, self.device = settings, device
+        self.people = [person.to(device) for person in people]
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(settings.seed)
+            model = SwapAutoencoder(settings.model, [person.name for person in people])
+        self.model = model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.optimizer = torch.optim.Adam(
+            self.model.parameters(), lr=settings.learning_rate, betas=(0.9, settings.beta2), fused=True
+        )
+        self.progress = Progress()
+
+    def rate(self, share: float) -> float:
+        """Learning rate after ``share`` of the budget."""
+        s = self.settings
+        warm = min(1.0, (self.progress.step + 1) / max(1, s.warmup))
+        return s.learning_rate * warm * (s.final_rate + (1 - s.final_rate) * 0.5 * (1 + math.cos(math.pi * share)))
+
+    def batch(self, step: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Input, target and areas of a step for all people, one after the other: (P·B, C, S, S)."""
+        s = self.settings
+        picks = [batch_indices(len(p.images), s.batch, step, s.seed, i) for i, p in enumerate(self.people)]
+        images = torch.cat([p.images[k.to(self.device)] for p, k in zip(self.people, picks, strict=True)])
+        weights = torch.cat([p.weights[k.to(self.device)] for p, k in zip(self.people, picks, strict=True)])
+        return augment(images, weights, s.model.resolution, s.augment, generator(s.seed, step, 2))
+
+    def losses(self, step: int) -> dict[str, torch.Tensor]:
+        """Forward pass of a step: the terms of the loss, summed over people."""
+        s = self.settings
+        bent, target, areas = self.batch(step)
+        bent = bent.contiguous(memory_format=torch.channels_last)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=s.precision == "bfloat16"):
+            codes = self.model.encode(bent)
+            drawn = [self.model.decode(code, i) for i, code in enumerate(codes.split(s.batch))]
+        totals: dict[str, torch.Tensor] = {}
+        for (face, mask), y, area in zip(drawn, target.split(s.batch), areas.split(s.batch), strict=True):
+            for key, value in reconstruction_loss(face, mask, y, area, s.loss).items():
+                totals[key] = totals[key] + value if key in totals else value
+        return {key: value / len(self.people) for key, value in totals.items()}
+
+    def step(self, share: float) -> dict[str, float]:
+        """One optimiser step; returns the terms of the loss."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.rate(share)
+        self.optimizer.zero_grad(set_to_none=True)
+        losses = self.losses(self.progress.step)
+        losses["total"].backward()
+        torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.settings.clip)
+        self.optimizer.step()
+        return {key: float(value.detach()) for key, value in losses.items()}
+
+
+def resolve_precision(settings: TrainSettings, people: list[PersonData], device: torch.device) -> TrainSettings:
+    """Replace precision ``auto`` by whichever of float32 and bfloat16 takes the shorter step here.
+
+    bfloat16 convolutions are faster on processors that have instructions for them and several times slower on those that
+    have not, so it is measured: one step to warm up, then the better of two, for each.
+    """
+    if settings.precision != "auto":
+        return settings
+    times = {}
+    for precision in ("float32", "bfloat16"):
+        trainer = Trainer(replace(settings, precision=precision), people, device)
+        taken = []
+        for _ in range(3):
+            started = time.perf_counter()
+            trainer.step(0.0)
+            taken.append(time.perf_counter() - started)
+        times[precision] = min(taken[1:])
+    return replace(settings, precision=min(times, key=lambda key: times[key]))
+
+
+def choose_device(name: str | None = None) -> torch.device:
+    """The named device, or CUDA, Apple's GPU or the CPU, whichever is there first.
+
+    Raises:
+        UserError: If the named device is not there: there is no silent falling back.
+    """
+    if name is None:
+        name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise UserError(f"The device {name!r} cannot be used: {str(error).splitlines()[0]}", "See: faceswap-hq doctor") from None
+    return device
+
+
+def train(
+    run: Path,
+    facesets: list[Faceset],
+    settings: TrainSettings,
+    budget: Budget,
+    *,
+    device: str | None = None,
+    report: Report | None = None,
+    say: Callable[[str], None] = lambda message: None,
+    warn: Callable[[str], None] = lambda message: None,
+) -> Result:
+    """Train a run until its budget is used, or resume it.
+
+    Ctrl-C or SIGTERM ends the step in hand, saves, and returns with ``stopped``.
+
+    Args:
+        run: The run's directory; made if absent, resumed if it is this very run.
+        facesets: One a person, in the decoders' order.
+        settings: What to train and how.
+        budget: When to stop; earlier sessions of the run count.
+        device: ``cpu``, ``cuda``, ...; None chooses.
+        report: Told of every step.
+        say: Told what goes on.
+        warn: Told of damage that was worked around.
+
+    Raises:
+        UserError: For a directory that is something else, a damaged run, or a loss that is no number.
+    """
+    where = choose_device(device)
+    people = [load_person(faceset, settings.model.resolution, settings.coverage) for faceset in facesets]
+    sources = {faceset.name: str(faceset.path.name) for faceset in facesets}
+    if len(sources) != len(facesets):
+        raise UserError("Two people have the same name.", "Rename a clip or faceset: its name is the person's name.")
+    settings = runs.prepare(run, settings, sources)
+    if settings.precision == "auto":
+        settings = resolve_precision(settings, people, where)
+        runs.write_config(run, settings, sources)
+    say(f"training on {where}, {settings.precision}, {len(people)} people, {sum(len(p.images) for p in people)} faces")
+    checkpoints.clean(run)
+    trainer = Trainer(settings, people, where)
+    resumed = checkpoints.restore(run, trainer.model, trainer.optimizer, warn)
+    if resumed is not None:
+        trainer.progress = resumed
+        say(f"resuming at step {resumed.step} ({resumed.seconds / 60:.1f} minutes trained)")
+    return _train(run, trainer, budget, report)
+
+
+def _train(run: Path, trainer: Trainer, budget: Budget, report: Report | None) -> Result:
+    settings = trainer.settings
+    running: dict[str, float] = {}
+    speed = 0.0
+    saved = shown = logged = trainer.progress.seconds
+    preview.write_sheet(trainer.model, trainer.people, run / "previews", trainer.progress.step)
+    with _stop_requests() as stop:
+        clock = time.perf_counter()
+        while budget.share(trainer.progress) < 1 and not stop:
+            losses = trainer.step(budget.share(trainer.progress))
+            if not math.isfinite(losses["total"]):
+                raise UserError(
+                    f"The loss became {losses['total']} at step {trainer.progress.step}.",
+                    f"The last good checkpoint is kept in {run}. Run again; if it recurs, lower the learning rate.",
+                )
+            now = time.perf_counter()
+            taken, clock = now - clock, now
+            trainer.progress = Progress(step=trainer.progress.step + 1, seconds=trainer.progress.seconds + taken)
+            running = {key: 0.95 * running.get(key, value) + 0.05 * value for key, value in losses.items()}
+            rate = settings.batch * len(trainer.people) / taken
+            speed = rate if speed == 0 else 0.95 * speed + 0.05 * rate
+            if report is not None:
+                report(trainer.progress, budget.share(trainer.progress), running, speed)
+            seconds = trainer.progress.seconds
+            if seconds - logged >= 5:
+                logged = seconds
+                _log(run, trainer, running, speed)
+            if seconds - shown >= 60 * settings.preview_minutes:
+                shown = seconds
+                preview.write_sheet(trainer.model, trainer.people, run / "previews", trainer.progress.step)
+            if seconds - saved >= 60 * settings.save_minutes:
+                saved = seconds
+                _save(run, trainer)
+    _log(run, trainer, running, speed)
+    _save(run, trainer)
+    sheet = preview.write_sheet(trainer.model, trainer.people, run / "previews", trainer.progress.step)
+    return Result(
+        run=run, progress=trainer.progress, losses=running, faces_per_second=speed,
+        stopped=budget.share(trainer.progress) < 1, preview=sheet,
+    )  # fmt: skip
+
+
+def _save(run: Path, trainer: Trainer) -> None:
+    if not checkpoints.found(run) or checkpoints.found(run)[0].name != f"step-{trainer.progress.step:07d}":
+        checkpoints.save(run, trainer.model, trainer.optimizer, trainer.progress, trainer.settings.keep)
+    runs.export(run, trainer.model, trainer.settings, trainer.progress)
+
+
+def _log(run: Path, trainer: Trainer, losses: dict[str, float], speed: float) -> None:
+    line: dict[str, Any] = {"step": trainer.progress.step, "seconds": round(trainer.progress.seconds, 2)}
+    line |= {key: round(value, 6) for key, value in losses.items()}
+    checkpoints.append_line(run / "log.jsonl", {**line, "faces_per_second": round(speed, 1)})
+
+
+@contextlib.contextmanager
+def _stop_requests() -> Iterator[list[int]]:
+    """Collect Ctrl-C and SIGTERM in a list instead of letting them break into a step; a second Ctrl-C breaks in."""
+    received: list[int] = []
+
+    def handle(number: int, frame: Any) -> None:
+        if received and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        received.append(number)
+
+    try:
+        before = {s: signal.signal(s, handle) for s in (signal.SIGINT, signal.SIGTERM)}
+    except ValueError:  # not the main thread: signals are not ours to catch
+        yield received
+        return
+    try:
+        yield received
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

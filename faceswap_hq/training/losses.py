@@ -1,0 +1,87 @@
+"""Losses of the autoencoder: structural dissimilarity and absolute error, weighted by where it matters."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+
+@dataclass(frozen=True, kw_only=True)
+class LossSettings:
+    """Weights of the loss's terms."""
+
+    dssim: float = 1.0
+    """(1 - SSIM) / 2 with an 8 × 8 window."""
+    dssim_coarse: float = 0.5
+    """The same at half the size."""
+    l1: float = 2.0
+    """Absolute error."""
+    background: float = 0.1
+    """Weight of a pixel outside the face, where one inside has 1."""
+    details: float = 2.0
+    """What a pixel in the eyes or the mouth weighs more."""
+    mask: float = 0.2
+    """Binary cross entropy of the learned mask."""
+
+
+def ssim_map(x: Tensor, y: Tensor, window: int = 8) -> Tensor:
+    """Structural similarity (Wang et al. 2004) with a uniform window and K1 = 0.01, K2 = 0.03, for a range of 1.
+
+    Args:
+        x: (B, C, H, W) in [0, 1].
+        y: Same shape.
+        window: Side of the window, pixels.
+
+    Returns:
+        (B, 1, H - window + 1, W - window + 1), the mean over channels.
+    """
+    def mean(image: Tensor) -> Tensor:
+        return F.avg_pool2d(image, window, stride=1)
+
+    mu_x, mu_y = mean(x), mean(y)
+    xx, yy, xy = mean(x * x) - mu_x * mu_x, mean(y * y) - mu_y * mu_y, mean(x * y) - mu_x * mu_y
+    c1, c2 = 0.01**2, 0.03**2
+    value = (2 * mu_x * mu_y + c1) * (2 * xy + c2) / ((mu_x * mu_x + mu_y * mu_y + c1) * (xx + yy + c2))
+    return value.mean(1, keepdim=True)
+
+
+def pixel_weights(areas: Tensor, settings: LossSettings) -> Tensor:
+    """(B, 2, H, W) areas of face and details in [0, 1] ► (B, 1, H, W) weights."""
+    face, details = areas[:, :1], areas[:, 1:]
+    return settings.background + (1 - settings.background) * face + settings.details * details * face
+
+
+def reconstruction_loss(
+    face: Tensor, mask_logits: Tensor, target: Tensor, areas: Tensor, settings: LossSettings
+) -> dict[str, Tensor]:
+    """Terms of one person's loss, already weighted; ``total`` is their sum.
+
+    Args:
+        face: (B, 3, S, S) drawn, in [0, 1].
+        mask_logits: (B, 1, S, S) drawn.
+        target: (B, 3, S, S) wanted, in [0, 1].
+        areas: (B, 2, S, S): the face's area, and the eyes and the mouth, in [0, 1].
+        settings: Weights.
+    """
+    weights = pixel_weights(areas, settings)
+    terms = {"l1": settings.l1 * _average((face - target).abs().mean(1, keepdim=True), weights)}
+    if settings.dssim:
+        terms["dssim"] = settings.dssim * _dssim(face, target, weights)
+    if settings.dssim_coarse:
+        half = [F.avg_pool2d(x, 2) for x in (face, target, weights)]
+        terms["dssim_coarse"] = settings.dssim_coarse * _dssim(*half)
+    if settings.mask:
+        terms["mask"] = settings.mask * F.binary_cross_entropy_with_logits(mask_logits, areas[:, :1])
+    terms["total"] = torch.stack(list(terms.values())).sum()
+    return terms
+
+
+def _dssim(face: Tensor, target: Tensor, weights: Tensor, window: int = 8) -> Tensor:
+    return _average((1 - ssim_map(face, target, window)) / 2, F.avg_pool2d(weights, window, stride=1))
+
+
+def _average(values: Tensor, weights: Tensor) -> Tensor:
+    return (values * weights).sum() / weights.sum()

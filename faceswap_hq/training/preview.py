@@ -1,0 +1,55 @@
+"""The preview sheet: what each decoder makes of each person, side by side."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+
+from faceswap_hq import files
+from faceswap_hq.model import SwapAutoencoder
+from faceswap_hq.training.augmentation import central
+from faceswap_hq.training.data import PersonData
+
+
+@torch.no_grad()
+def sheet(model: SwapAutoencoder, people: list[PersonData], rows: int = 6) -> np.ndarray:
+    """Render the preview sheet.
+
+    Each row shows, for each pair of neighbours A, B among the people: A, A→A, A→B, B, B→B, B→A, where X→Y is the face of
+    X drawn as Y. Faces are spread evenly over each faceset.
+
+    Returns:
+        uint8 (H, W, 3), RGB.
+    """
+    resolution = model.settings.resolution
+    device = next(model.parameters()).device
+    was_training = model.training
+    model.eval()
+    columns: list[tuple[str, torch.Tensor]] = []
+    pairs = [(i, (i + 1) % len(people)) for i in range(len(people))]
+    for i, other in pairs:
+        data = people[i]
+        picks = torch.linspace(0, len(data.images) - 1, rows + 2)[1:-1].round().long()
+        faces = central(data.images[picks.to(data.images.device)].to(device), resolution)
+        columns.append((data.name, faces))
+        for j in dict.fromkeys((i, other)):
+            columns.append((f"{data.name} > {people[j].name}", model(faces, j)[0]))
+    model.train(was_training)
+    header = np.full((22, len(columns) * resolution, 3), 24, np.uint8)
+    for n, (title, _) in enumerate(columns):
+        place = (n * resolution + 4, 15)
+        cv2.putText(header, title[: resolution // 8], place, cv2.FONT_HERSHEY_SIMPLEX, 0.4, (235,) * 3, 1, cv2.LINE_AA)
+    grid = torch.stack([faces.clamp(0, 1) for _, faces in columns], 1)  # (rows, columns, 3, S, S)
+    picture = grid.permute(0, 3, 1, 4, 2).reshape(rows * resolution, len(columns) * resolution, 3)
+    return np.concatenate([header, (picture.cpu().numpy() * 255).round().astype(np.uint8)])
+
+
+def write_sheet(model: SwapAutoencoder, people: list[PersonData], folder: Path, step: int) -> Path:
+    """Write ``step-NNNNNNN.png`` and ``latest.png`` into ``folder``; returns the latter."""
+    data = cv2.imencode(".png", cv2.cvtColor(sheet(model, people), cv2.COLOR_RGB2BGR))[1].tobytes()
+    files.write_bytes(folder / f"step-{step:07d}.png", data)
+    files.write_bytes(folder / "latest.png", data)
+    return folder / "latest.png"
