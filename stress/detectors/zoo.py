@@ -1,0 +1,113 @@
+"""Architectures by name: two of our own, and every model timm knows."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from torch import nn
+
+from faceswap_hq.errors import UserError
+from stress.detectors.card import OUTPUTS, DetectorCard
+from stress.detectors.meso import Meso4
+from stress.detectors.small_cnn import SmallCNN
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Entry:
+    make: Callable[[int], nn.Module]
+    input_size: int
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+
+
+_HALF, _ZERO, _ONE = (0.5,) * 3, (0.0,) * 3, (1.0,) * 3
+_ZOO = {
+    "small_cnn": _Entry(make=SmallCNN, input_size=128, mean=_HALF, std=_HALF),
+    "meso4": _Entry(make=Meso4, input_size=256, mean=_ZERO, std=_ONE),
+}
+KNOWN = tuple(_ZOO)
+"""Architectures of our own; any timm name is known besides."""
+
+
+def build(architecture: str, outputs: int = 1, *, pretrained: bool = False) -> nn.Module:
+    """Make a network.
+
+    Args:
+        architecture: Name in :data:`KNOWN`, or a timm model with or without ``timm:``.
+        outputs: Values per image.
+        pretrained: Start from timm's published weights, which are downloaded at first use.
+
+    Returns:
+        A network from normalised (B, 3, S, S) to (B, outputs) logits.
+
+    Raises:
+        UserError: The name is unknown, or there are no published weights, or they cannot be had.
+    """
+    if architecture in _ZOO:
+        if pretrained:
+            raise UserError(f"There are no pretrained weights for {architecture}.", "Leave --pretrained away.")
+        return _ZOO[architecture].make(outputs)
+    name = _timm_name(architecture)
+    import timm
+
+    try:
+        return timm.create_model(name, pretrained=pretrained, num_classes=outputs)
+    except Exception as error:
+        if not pretrained:
+            raise UserError(f"timm cannot make {name} with {outputs} outputs: {error}.") from error
+        raise UserError(
+            f"The pretrained weights of {name} could not be had: {str(error).splitlines()[0]}.",
+            "They are downloaded at first use and need a connection. Without --pretrained nothing is downloaded.",
+        ) from error
+
+
+def default_card(architecture: str, *, output: str = "logit", crop_margin: float = 1.3) -> DetectorCard:
+    """Card for a detector that is still to be trained.
+
+    Args:
+        architecture: As for :func:`build`.
+        output: Kind of head.
+        crop_margin: See :class:`DetectorCard`.
+
+    Raises:
+        UserError: The name is unknown.
+    """
+    if output not in OUTPUTS:
+        raise ValueError(f"output is one of {', '.join(OUTPUTS)}, not {output!r}")
+    if architecture in _ZOO:
+        entry = _ZOO[architecture]
+        size, mean, std = entry.input_size, entry.mean, entry.std
+    else:
+        import timm
+
+        name = _timm_name(architecture)
+        published = timm.get_pretrained_cfg(name)
+        size = published.input_size[-1] if published else 224
+        mean, std = (published.mean, published.std) if published else (_HALF, _HALF)
+    return DetectorCard(
+        architecture=architecture,
+        input_size=size,
+        mean=mean,
+        std=std,
+        crop_margin=crop_margin,
+        alignment="box",
+        output=output,
+        fake_index=1,
+        threshold=0.5,
+        threshold_source="not chosen: 0.5",
+    )
+
+
+def _timm_name(architecture: str) -> str:
+    import timm
+
+    name = architecture.removeprefix("timm:")
+    if timm.is_model(name.split(".")[0]):
+        return name
+    near = difflib.get_close_matches(name, [*KNOWN, *timm.list_models()], n=3)
+    hint = f"Known: {', '.join(KNOWN)}, and any timm name, e.g. timm:efficientnet_b4."
+    if near:
+        hint += f" Near it: {', '.join(near)}."
+    raise UserError(f"There is no architecture {architecture!r}.", hint)

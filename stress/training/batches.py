@@ -1,0 +1,60 @@
+"""Batches with as many reals as fakes, and often a fake beside the very frame it was made from."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from stress.data.crops import Crops
+
+
+class BalancedBatches:
+    """Draws batches that are half real and half fake.
+
+    Clips take turns in random order within their class, so that a long list of fakes does not drown a short list of
+    reals. Every other real is the matched one of the fake beside it (the same frame where both have it), which leaves
+    the network nothing to go by but the forgery; the other ones make sure that every real is seen.
+
+    Args:
+        real: Faces of reals.
+        fake: Faces of fakes.
+        batch: Even number of faces.
+        generator: Source of chance.
+    """
+
+    def __init__(
+        self, real: Sequence[Crops], fake: Sequence[Crops], batch: int, generator: np.random.Generator
+    ) -> None:
+        if not real or not fake or batch % 2:
+            raise ValueError(f"an even batch of reals and fakes, not {batch} of {len(real)} and {len(fake)} clips")
+        self._generator = generator
+        self._pairs = batch // 2
+        self._reals, self._fakes = self._turns(real), self._turns(fake)
+        self._matched: dict[str, list[Crops]] = {}
+        for item in real:
+            self._matched.setdefault(item.clip.source_clip, []).append(item)
+        larger = max(sum(len(item.frames) for item in group) for group in (real, fake))
+        self.per_epoch = math.ceil(larger / self._pairs)
+
+    def draw(self) -> tuple[np.ndarray, np.ndarray]:
+        """The next batch: (n, S, S, 3) uint8 RGB and (n,) float32 labels, 1 = fake."""
+        images = []
+        for number in range(self._pairs):
+            fake = next(self._fakes)
+            i = int(self._generator.integers(len(fake.frames)))
+            partners = self._matched.get(fake.clip.source_clip)
+            if partners and number % 2 == 0:
+                real = partners[int(self._generator.integers(len(partners)))]
+                j = int(np.argmin(np.abs(real.frames - fake.frames[i])))
+            else:
+                real = next(self._reals)
+                j = int(self._generator.integers(len(real.frames)))
+            images += [fake.images[i], real.images[j]]
+        return np.stack(images), np.tile(np.array([1, 0], np.float32), self._pairs)
+
+    def _turns(self, crops: Sequence[Crops]) -> Iterator[Crops]:
+        while True:
+            for index in self._generator.permutation(len(crops)):
+                yield crops[index]

@@ -1,0 +1,64 @@
+"""Setting some people aside, so that choices made in training rest on faces that training never saw."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from stress.data.crops import Crops
+
+_DRAWS = 100
+
+
+@dataclass(frozen=True, kw_only=True)
+class Held:
+    """A division into two groups without a person in common.
+
+    Args:
+        train: To learn from.
+        validation: To choose by; empty when there are too few people.
+        left_out: Clips that show people of both groups and so belong in neither.
+        people: The held-out people.
+    """
+
+    train: list[Crops]
+    validation: list[Crops]
+    left_out: list[Crops]
+    people: tuple[str, ...]
+
+
+def hold_out(crops: Sequence[Crops], share: float, seed: int) -> Held:
+    """Hold out about ``share`` of the people, at least two where that is possible.
+
+    Of many random choices the one that leaves the fewest clips out is taken; both groups keep reals and fakes. Where no
+    choice allows that, nothing is held out.
+
+    Args:
+        crops: Clips of both labels.
+        share: Of the people, in [0, 1).
+        seed: Of the choice.
+    """
+    people = sorted({person for item in crops for person in item.clip.people})
+    generator = np.random.default_rng([seed, 0])
+    first = max(2, round(share * len(people))) if share > 0 else 0
+    for count in (*range(first, len(people) // 2 + 1), 1) if share > 0 else ():
+        choices = [frozenset(generator.choice(people, count, replace=False).tolist()) for _ in range(_DRAWS)]
+        divided = [_divide(crops, chosen) for chosen in choices]
+        usable = [held for held in divided if _both(held.train) and _both(held.validation)]
+        if usable:
+            return min(usable, key=lambda held: len(held.left_out))
+    return Held(train=list(crops), validation=[], left_out=[], people=())
+
+
+def _divide(crops: Iterable[Crops], chosen: frozenset[str]) -> Held:
+    train, validation, left_out = [], [], []
+    for item in crops:
+        inside = chosen.issuperset(item.clip.people)
+        (validation if inside else train if chosen.isdisjoint(item.clip.people) else left_out).append(item)
+    return Held(train=train, validation=validation, left_out=left_out, people=tuple(sorted(chosen)))
+
+
+def _both(crops: Iterable[Crops]) -> bool:
+    return {item.clip.label for item in crops} == {0, 1}

@@ -1,0 +1,342 @@
+"""Supervised training of a detector, from nothing or from where it is: one loop for ``train`` and for fine-tuning."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import dataclasses
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional
+
+from stress.data.crops import Crops
+from stress.data.layouts import FAKE, REAL
+from stress.detectors.card import DetectorCard
+from stress.detectors.detector import Detector
+from stress.evaluation.metrics import auc, curve
+from stress.training.augment import augment
+from stress.training.batches import BalancedBatches
+from stress.training.holdout import Held, hold_out
+
+_MAX_VALIDATION_FRAMES = 1024
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainSettings:
+    """How to train.
+
+    Args:
+        epochs: Rounds in which each face of the larger class is seen about once; None trains for ``minutes``.
+        minutes: Stop after this time, whichever comes first. With it, results depend on the machine's speed.
+        batch: Faces a step, half of them fake.
+        lr: Peak learning rate of AdamW; falls to zero along a cosine.
+        weight_decay: Of AdamW.
+        augment: Whether to vary the faces (:func:`stress.training.augment.augment`).
+        layers: What is trained: ``"all"``, ``"last"``, or the number of last weight layers. What is not trained keeps
+            its batch-norm statistics.
+        validation: Share of the people held out to choose the best epoch and the threshold; 0 for none.
+        patience: Epochs without improvement on the held-out people after which training stops.
+        seed: Of the order, the augmentation, dropout and the choice of held-out people.
+
+    Raises:
+        ValueError: A value is outside its range.
+    """
+
+    epochs: int | None = 20
+    minutes: float | None = None
+    batch: int = 32
+    lr: float = 1e-3
+    weight_decay: float = 1e-2
+    augment: bool = True
+    layers: str | int = "all"
+    validation: float = 0.2
+    patience: int = 5
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        checks = {
+            "epochs": self.epochs is None or self.epochs >= 1,
+            "minutes": (self.minutes is None and self.epochs is not None) or (self.minutes or 0) > 0,
+            "batch": self.batch >= 2 and self.batch % 2 == 0,
+            "lr": self.lr > 0,
+            "weight_decay": self.weight_decay >= 0,
+            "layers": self.layers in ("all", "last") or (isinstance(self.layers, int) and self.layers >= 1),
+            "validation": 0 <= self.validation < 1,
+            "patience": self.patience >= 1,
+            "seed": self.seed >= 0,
+        }
+        for name, fine in checks.items():
+            if not fine:
+                raise ValueError(f"{name} = {getattr(self, name)!r} is not possible")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Epoch:
+    """What one epoch came to.
+
+    Args:
+        epoch: Counted from 1.
+        steps: Steps taken so far.
+        seconds: Since the start.
+        loss: Mean training loss.
+        validation_loss: On the held-out people, or None.
+        validation_auc: On the held-out people, by frame, or None.
+    """
+
+    epoch: int
+    steps: int
+    seconds: float
+    loss: float
+    validation_loss: float | None
+    validation_auc: float | None
+
+
+def train(
+    detector: Detector,
+    real: Sequence[Crops],
+    fake: Sequence[Crops],
+    settings: TrainSettings,
+    *,
+    progress: Callable[..., None] | None = None,
+    on_epoch: Callable[[Epoch], None] | None = None,
+) -> Detector:
+    """Train a copy of a detector; the one given is not changed.
+
+    Batches are half real and half fake. Some people are held out (with every clip that shows one of them and someone
+    else left aside): the weights of the epoch with the lowest loss on them are kept, and the threshold is the one with
+    the highest Youden index (TPR - FPR) on their frames. With too few people for that, the last weights and the old
+    threshold are kept, and the card says so.
+
+    Args:
+        detector: Where to start.
+        real: Faces of real clips, at the detector's input size.
+        fake: Faces of fakes.
+        settings: How to train.
+        progress: Called after every step, with ``note``.
+        on_epoch: Called after every epoch.
+
+    Returns:
+        The trained detector, in evaluation mode, with threshold and training data in its card.
+
+    Raises:
+        ValueError: One of the classes is empty.
+    """
+    if not real or not fake:
+        raise ValueError(f"training needs reals and fakes, not {len(real)} and {len(fake)}")
+    held = hold_out([*real, *fake], settings.validation, settings.seed)
+    module = copy.deepcopy(detector.module)
+    trained = Detector(card=detector.card, module=module, name=detector.name)
+    generator = np.random.default_rng([settings.seed, 1])
+    reals, fakes = ([item for item in held.train if item.clip.label == label] for label in (REAL, FAKE))
+    batches = BalancedBatches(reals, fakes, settings.batch, generator)
+    seen = _frames(held.validation, _MAX_VALIDATION_FRAMES)
+    with torch.random.fork_rng(devices=[trained.device] if trained.device.type == "cuda" else []):
+        torch.manual_seed(settings.seed)
+        _run(trained, batches, seen, settings, generator, progress, on_epoch)
+    module.requires_grad_(True).eval()
+    trained.card = _card(trained, seen, held, settings)
+    return trained
+
+
+def _run(
+    trained: Detector,
+    batches: BalancedBatches,
+    seen: tuple[np.ndarray, np.ndarray],
+    settings: TrainSettings,
+    generator: np.random.Generator,
+    progress: Callable[..., None] | None,
+    on_epoch: Callable[[Epoch], None] | None,
+) -> None:
+    """The loop itself; leaves the best weights in ``trained.module``."""
+    module = trained.module
+    frozen = freeze(module, settings.layers)
+    parameters = [value for value in module.parameters() if value.requires_grad]
+    optimizer = torch.optim.AdamW(parameters, lr=settings.lr, weight_decay=settings.weight_decay)
+    total = settings.epochs * batches.per_epoch if settings.epochs else math.inf
+    started, step, best, best_epoch, best_state = time.monotonic(), 0, math.inf, 0, None
+    epoch, running, note = 0, True, ""
+    while running:
+        epoch += 1
+        module.train()
+        for part in frozen:
+            part.eval()
+        losses = []
+        for _ in range(batches.per_epoch):
+            share = _elapsed_share(step, total, time.monotonic() - started, settings.minutes)
+            if share >= 1:
+                running = False
+                break
+            _set_rate(optimizer, settings.lr, step, share)
+            losses.append(_step(trained, optimizer, batches, settings, generator))
+            step += 1
+            if progress is not None:
+                progress(note=f"loss {np.mean(losses[-20:]):.3f}{note}")
+        if not losses:
+            break
+        loss, area = _validate(trained, *seen) if len(seen[1]) else (None, None)
+        if on_epoch is not None:
+            seconds = time.monotonic() - started
+            mean = float(np.mean(losses))
+            on_epoch(
+                Epoch(epoch=epoch, steps=step, seconds=seconds, loss=mean, validation_loss=loss, validation_auc=area)
+            )
+        if loss is not None:
+            note = f", held-out AUC {area:.3f}"
+            if loss < best:
+                best, best_epoch, best_state = loss, epoch, copy.deepcopy(module.state_dict())
+            running = running and epoch - best_epoch < settings.patience
+        running = running and step < total
+    if best_state is not None:
+        module.load_state_dict(best_state)
+
+
+def _step(
+    trained: Detector,
+    optimizer: torch.optim.Optimizer,
+    batches: BalancedBatches,
+    settings: TrainSettings,
+    generator: np.random.Generator,
+) -> float:
+    images, labels = batches.draw()
+    if settings.augment:
+        images = np.stack([augment(image, generator) for image in images])
+    x = trained.inputs(images)
+    with _autocast(x.device):
+        logit = trained.fake_logit(x)
+    loss = functional.binary_cross_entropy_with_logits(logit, torch.from_numpy(labels).to(x))
+    optimizer.zero_grad(set_to_none=True)
+    loss.backward()
+    nn.utils.clip_grad_norm_([p for group in optimizer.param_groups for p in group["params"]], 5.0)
+    optimizer.step()
+    return float(loss.detach())
+
+
+def _autocast(device: torch.device) -> contextlib.AbstractContextManager[object]:
+    """Bfloat16 on CUDA; on CPUs without matrix units for it, it was slower."""
+    return torch.autocast("cuda", torch.bfloat16) if device.type == "cuda" else contextlib.nullcontext()
+
+
+def _elapsed_share(step: int, total: float, seconds: float, minutes: float | None) -> float:
+    return max(step / total, seconds / (60 * minutes) if minutes else 0.0)
+
+
+def _set_rate(optimizer: torch.optim.Optimizer, peak: float, step: int, share: float) -> None:
+    """Ten steps of warm-up, then a cosine to zero at the end of the steps or the time."""
+    rate = peak * min(1.0, (step + 1) / 10) * 0.5 * (1 + math.cos(math.pi * min(share, 1.0)))
+    for group in optimizer.param_groups:
+        group["lr"] = rate
+
+
+# ------------------------------------------------------------------------------------------- what is trained
+
+
+def freeze(module: nn.Module, layers: str | int) -> list[nn.Module]:
+    """Leave only the last layers trainable.
+
+    A weight layer is a module with a weight of two or more dimensions (a convolution or a dense layer); norms that come
+    after the first trained one, in the order of registration, are trained with it.
+
+    Args:
+        module: Network; ``requires_grad`` of its parameters is set.
+        layers: ``"all"``, ``"last"`` (one weight layer), or how many weight layers.
+
+    Returns:
+        The modules that are not trained and have parameters or statistics of their own; they belong in evaluation mode.
+    """
+    module.requires_grad_(layers == "all")
+    if layers == "all":
+        return []
+    count = 1 if layers == "last" else int(layers)
+    leaves = [part for part in module.modules() if not list(part.children())]
+    weighted = [i for i, part in enumerate(leaves) if _is_weight_layer(part)]
+    if count >= len(weighted):
+        module.requires_grad_(True)
+        return []
+    first = weighted[-count]
+    for part in leaves[first:]:
+        part.requires_grad_(True)
+    return [part for part in leaves[:first] if list(part.parameters()) or list(part.buffers())]
+
+
+def _is_weight_layer(part: nn.Module) -> bool:
+    weight = getattr(part, "weight", None)
+    return isinstance(weight, nn.Parameter) and weight.ndim >= 2
+
+
+# ------------------------------------------------------------------------------------------- held-out people
+
+
+def _frames(crops: Sequence[Crops], limit: int) -> tuple[np.ndarray, np.ndarray]:
+    """Images and labels of all frames, thinned evenly within every clip to at most about ``limit``."""
+    if not crops:
+        return np.zeros((0, 1, 1, 3), np.uint8), np.zeros(0, np.int64)
+    every = max(1, math.ceil(sum(len(item.frames) for item in crops) / limit))
+    images = [item.images[::every] for item in crops]
+    labels = [np.full(len(part), item.clip.label) for part, item in zip(images, crops, strict=True)]
+    return np.concatenate(images), np.concatenate(labels)
+
+
+def _validate(trained: Detector, images: np.ndarray, labels: np.ndarray) -> tuple[float, float]:
+    """Class-balanced log loss and AUC by frame."""
+    scores = np.clip(trained.fake_probability(images), 1e-7, 1 - 1e-7)
+    losses = -np.log(np.where(labels == 1, scores, 1 - scores))
+    balanced = (losses[labels == 1].mean() + losses[labels == 0].mean()) / 2
+    return float(balanced), float(auc(curve(scores, labels))[0])
+
+
+def youden_threshold(scores: np.ndarray, labels: np.ndarray) -> float:
+    """The threshold with the highest TPR - FPR (Youden 1950), half-way to the next score below it.
+
+    Args:
+        scores: (n,) fake probabilities.
+        labels: (n,) 1 = fake, 0 = real; both present.
+
+    Returns:
+        Threshold in [0, 1]; "score >= threshold" means fake.
+    """
+    roc = curve(scores, labels)
+    best = int(np.argmax((roc.tpr - roc.fpr)[0]))
+    if best == 0:  # nothing beats calling everything real
+        return 1.0
+    below = roc.thresholds[best + 1] if best + 1 < len(roc.thresholds) else 0.0
+    return float((roc.thresholds[best] + below) / 2)
+
+
+def _card(
+    trained: Detector, seen: tuple[np.ndarray, np.ndarray], held: Held, settings: TrainSettings
+) -> DetectorCard:
+    """The card with the threshold chosen on the held-out people and what was trained on."""
+    images, labels = seen
+    old = trained.card
+    if len(labels):
+        threshold = youden_threshold(trained.fake_probability(images), labels)
+        source = (
+            f"highest Youden index (TPR - FPR) on {len(labels)} frames of {len(held.validation)} clips of "
+            f"{len(held.people)} people held out from training (seed {settings.seed})"
+        )
+    else:
+        threshold = old.threshold
+        source = f"{old.threshold_source.split('; kept')[0]}; kept, for want of people to hold out from training"
+    return dataclasses.replace(
+        old,
+        threshold=threshold,
+        threshold_source=source,
+        training_data=_data(old, held.train),
+        base_metrics=None,
+        sha256=None,
+    )
+
+
+def _data(old: DetectorCard, crops: Sequence[Crops]) -> str:
+    clips = [item.clip for item in crops]
+    fakes = sum(clip.label for clip in clips)
+    names = ", ".join(sorted({clip.dataset for clip in clips}))
+    people = len({person for clip in clips for person in clip.people})
+    now = f"{fakes} fakes and {len(clips) - fakes} reals of {people} people ({names})"
+    return now if old.training_data == "unknown" else f"{old.training_data}; then {now}"
