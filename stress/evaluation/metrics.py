@@ -1,0 +1,208 @@
+"""What a set of scores is worth: AUC, AP, EER and rates at a threshold, for many weightings of the clips at once.
+
+A score is a probability of being fake; a label is 1 for fake and 0 for real. Every function takes weights of shape
+(B, n), B weightings of the same n observations, and returns B values: that is what makes a bootstrap of two thousand
+resamples cheap. Plain figures are the case B = 1 with weights 1.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike, NDArray
+
+Array = NDArray[np.float64]
+
+#: Metric name -> +1 where more is better, -1 where less is better.
+METRICS: dict[str, int] = {
+    "auc": 1,
+    "ap": 1,
+    "eer": -1,
+    "tpr_at_1pct_fpr": 1,
+    "tpr_at_5pct_fpr": 1,
+    "accuracy": 1,
+    "balanced_accuracy": 1,
+    "detection_rate": 1,
+    "false_alarm_rate": -1,
+    "ece": -1,
+}
+
+#: What each metric is called in a sentence, and what it means.
+MEANING: dict[str, tuple[str, str]] = {
+    "auc": ("AUC", "Chance that a random fake scores above a random real (ties count half)."),
+    "ap": ("AP", "Average precision: mean precision over the recalls reached. It depends on the share of fakes."),
+    "eer": ("EER", "Error rate where fakes missed and reals accused are equally many, interpolated along the ROC."),
+    "tpr_at_1pct_fpr": ("TPR at 1 % FPR", "Fakes found while at most 1 % of the reals are accused (no interpolation)."),
+    "tpr_at_5pct_fpr": ("TPR at 5 % FPR", "Fakes found while at most 5 % of the reals are accused (no interpolation)."),
+    "accuracy": ("Accuracy", "Share of all that is called rightly at the detector's own threshold."),
+    "balanced_accuracy": ("Balanced accuracy", "Mean of the shares of fakes and of reals called rightly."),
+    "detection_rate": ("Detection rate", "Share of the fakes called fake at the detector's own threshold."),
+    "false_alarm_rate": ("False alarms", "Share of the reals called fake at the detector's own threshold."),
+    "ece": ("Calibration error", "Mean gap between score and share of fakes, over ten equal bins of the score."),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Curve:
+    """ROC points from the strictest threshold to the loosest, for B weightings.
+
+    Attributes:
+        thresholds: (T + 1,) ``inf`` and then the distinct scores, falling; "score >= threshold" means fake.
+        true: (B, T + 1) weight of the fakes called fake at each threshold.
+        false: (B, T + 1) weight of the reals called fake.
+    """
+
+    thresholds: Array
+    true: Array
+    false: Array
+
+    @property
+    def tpr(self) -> Array:
+        """(B, T + 1) share of the fakes called fake."""
+        return self.true / self.true[:, -1:]
+
+    @property
+    def fpr(self) -> Array:
+        """(B, T + 1) share of the reals called fake."""
+        return self.false / self.false[:, -1:]
+
+
+def _checked(scores: ArrayLike, labels: ArrayLike, weights: ArrayLike | None) -> tuple[Array, NDArray[np.bool_], Array]:
+    s = np.asarray(scores, np.float64)
+    y = np.asarray(labels)
+    if s.ndim != 1 or y.shape != s.shape:
+        raise ValueError(f"scores and labels must be vectors of one length, not {s.shape} and {y.shape}")
+    if not np.isfinite(s).all():
+        raise ValueError("scores must be finite; a failed observation is to be left out and counted")
+    if not np.isin(y, (0, 1)).all():
+        raise ValueError("labels must be 0 (real) or 1 (fake)")
+    w = np.ones((1, len(s))) if weights is None else np.atleast_2d(np.asarray(weights, np.float64))
+    if w.shape[1] != len(s) or (w < 0).any():
+        raise ValueError(f"weights must be non-negative and of shape (B, {len(s)}), not {w.shape}")
+    return s, y.astype(bool), w
+
+
+def curve(scores: ArrayLike, labels: ArrayLike, weights: ArrayLike | None = None) -> Curve:
+    """The ROC of scores (n,) with labels (n,), for weights (B, n).
+
+    Both classes need weight in every weighting, otherwise the rates are undefined.
+
+    Raises:
+        ValueError: On shapes that do not fit, scores that are not finite, or a weighting with one class only.
+    """
+    s, y, w = _checked(scores, labels, weights)
+    if not (w[:, y].sum(1) > 0).all() or not (w[:, ~y].sum(1) > 0).all():
+        raise ValueError("every weighting needs at least one fake and one real")
+    order = np.argsort(-s, kind="stable")
+    ends = np.flatnonzero(np.append(np.diff(s[order]) != 0, True))
+    w, y = w[:, order], y[order]
+    zero = np.zeros((len(w), 1))
+    true = np.hstack([zero, np.cumsum(w * y, 1)[:, ends]])
+    false = np.hstack([zero, np.cumsum(w * ~y, 1)[:, ends]])
+    return Curve(thresholds=np.append(np.inf, s[order][ends]), true=true, false=false)
+
+
+def auc(c: Curve) -> Array:
+    """Area under the ROC by trapezoids, (B,): the Mann-Whitney chance with ties counting half."""
+    return (np.diff(c.fpr) * (c.tpr[:, 1:] + c.tpr[:, :-1])).sum(1) / 2
+
+
+def average_precision(c: Curve) -> Array:
+    """Sum over thresholds of (recall gained) x precision, (B,); no interpolation (scikit-learn's definition)."""
+    called = c.true + c.false
+    precision = np.divide(c.true, called, out=np.zeros_like(called), where=called > 0)
+    return (np.diff(c.tpr) * precision[:, 1:]).sum(1)
+
+
+def equal_error_rate(c: Curve) -> Array:
+    """Where the line from ROC point to ROC point crosses fpr = 1 - tpr, (B,).
+
+    A root, not the nearest point: with a dozen clips the nearest point is off by several per cent.
+    """
+    gap = c.fpr + c.tpr - 1  # rises from -1 to 1
+    k = np.argmax(gap >= 0, axis=1)
+    rows = np.arange(len(gap))
+    share = -gap[rows, k - 1] / (gap[rows, k] - gap[rows, k - 1])
+    return c.fpr[rows, k - 1] + share * (c.fpr[rows, k] - c.fpr[rows, k - 1])
+
+
+def tpr_at_fpr(c: Curve, limit: float) -> Array:
+    """Largest share of fakes found by a threshold that accuses at most ``limit`` of the reals, (B,).
+
+    With fewer than 1 / ``limit`` reals that means: without accusing any.
+    """
+    return np.where(c.fpr <= limit + 1e-12, c.tpr, 0).max(1)
+
+
+def at_threshold(
+    scores: ArrayLike, labels: ArrayLike, threshold: float, weights: ArrayLike | None = None
+) -> dict[str, Array]:
+    """Accuracy, balanced accuracy, detection rate and false alarms of "score >= threshold means fake", each (B,)."""
+    s, y, w = _checked(scores, labels, weights)
+    called = s >= threshold
+    fakes, reals = w[:, y].sum(1), w[:, ~y].sum(1)
+    hits, alarms = w[:, y & called].sum(1), w[:, ~y & called].sum(1)
+    return {
+        "accuracy": (hits + reals - alarms) / (fakes + reals),
+        "balanced_accuracy": (hits / fakes + 1 - alarms / reals) / 2,
+        "detection_rate": hits / fakes,
+        "false_alarm_rate": alarms / reals,
+    }
+
+
+def calibration_error(
+    scores: ArrayLike, labels: ArrayLike, weights: ArrayLike | None = None, bins: int = 10
+) -> Array:
+    """Expected calibration error over equal bins of [0, 1], (B,) (Naeini, Cooper and Hauskrecht, AAAI 2015).
+
+    The weighted mean over bins of |mean score - share of fakes|: 0 where a score of 0.8 means fake 8 times in 10.
+    """
+    s, y, w = _checked(scores, labels, weights)
+    bin_of = np.clip(np.ceil(s * bins).astype(int) - 1, 0, bins - 1)
+    member = np.eye(bins)[bin_of]
+    gap = np.abs((w * (s - y)) @ member)
+    return gap.sum(1) / w.sum(1)
+
+
+def evaluate(
+    scores: ArrayLike, labels: ArrayLike, threshold: float, weights: ArrayLike | None = None
+) -> dict[str, Array]:
+    """Every metric of :data:`METRICS` for weights (B, n): name -> (B,).
+
+    Args:
+        scores: (n,) probabilities of being fake.
+        labels: (n,) 1 = fake, 0 = real.
+        threshold: The detector's own; "score >= threshold" means fake.
+        weights: (B, n) non-negative, or None for all 1 (then B = 1).
+    """
+    roc = curve(scores, labels, weights)
+    return {
+        "auc": auc(roc),
+        "ap": average_precision(roc),
+        "eer": equal_error_rate(roc),
+        "tpr_at_1pct_fpr": tpr_at_fpr(roc, 0.01),
+        "tpr_at_5pct_fpr": tpr_at_fpr(roc, 0.05),
+        **at_threshold(scores, labels, threshold, weights),
+        "ece": calibration_error(scores, labels, weights),
+    }
+
+
+def to_videos(frames: pd.DataFrame) -> pd.DataFrame:
+    """One row a clip from one row a frame: the video's score is the mean of its frames' scores.
+
+    Args:
+        frames: Columns ``dataset``, ``label``, ``clip``, which name a clip together (a fake and its real may have one
+            id), ``frame``, ``score``, and what is constant within a clip (people, source_clip, method, ...).
+
+    Returns:
+        The same columns without ``frame``, plus ``frames``, how many there were; in the order of first appearance.
+    """
+    key = ["dataset", "label", "clip"]
+    constant = [name for name in frames.columns if name not in (*key, "frame", "score")]
+    grouped = frames.groupby(key, sort=False)
+    table = grouped[constant].first()
+    table["score"] = grouped["score"].mean()
+    table["frames"] = grouped.size()
+    return table.reset_index()
