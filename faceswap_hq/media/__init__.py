@@ -7,8 +7,9 @@
 """
 
 from faceswap_hq.media.color import ColorTags
+from faceswap_hq.media.decoding import Damage, Frame
 from faceswap_hq.media.probing import VideoInfo, probe
-from faceswap_hq.media.reading import Damage, Frame, read_frames
+from faceswap_hq.media.reading import read_frames
 from faceswap_hq.media.writing import VideoWriter
 
 __all__ = ["ColorTags", "Damage", "Frame", "VideoInfo", "VideoWriter", "probe", "read_frames"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 from av.audio.frame import AudioFrame
@@ -72,7 +73,7 @@ class AudioTrack:
             self._waiting = packet
             if packet is None:
                 return
-            if time is not None and packet.pts * packet.time_base >= time:
+            if time is not None and (packet.pts or 0) * packet.time_base >= time:
                 return
             self._waiting = None
             packet.stream = self._target
@@ -92,7 +93,8 @@ class AudioTrack:
                     return
 
     def _copied(self, source: AudioStream) -> Iterator[Packet]:
-        shift = 0 if self._begin is None else round(self._begin / source.time_base)
+        unit = source.time_base or Fraction(1, source.codec_context.sample_rate)
+        shift = 0 if self._begin is None else round(self._begin / unit)
         last: int | None = None
         for packet in self._read(source):
             if not packet.size or packet.pts is None:
@@ -114,7 +116,7 @@ class AudioTrack:
         graph: _ToLayout | None = None
         for packet in self._read(source):
             try:
-                frames = packet.decode()
+                frames: list[Any] = list(packet.decode())
             except av.error.FFmpegError:
                 continue
             for frame in frames:
@@ -131,7 +133,7 @@ class AudioTrack:
 
     def _encode(self, frames: Iterator[AudioFrame], shift: int) -> Iterator[Packet]:
         for frame in frames:
-            frame.pts -= shift
+            frame.pts = (frame.pts or 0) - shift
             if frame.pts + frame.samples > 0 or self._begin is None:
                 yield from self._target.codec_context.encode(frame)
 
@@ -166,7 +168,8 @@ class _ToLayout:
                 result = self._graph.pull()
             except (av.error.BlockingIOError, av.error.EOFError):
                 return
-            assert isinstance(result, AudioFrame) and result.pts is not None and result.time_base is not None
+            if not isinstance(result, AudioFrame) or result.pts is None or result.time_base is None:
+                continue
             result.pts = round(result.pts * result.time_base / self._rate)
             result.time_base = self._rate
             yield result

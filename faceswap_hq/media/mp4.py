@@ -61,7 +61,7 @@ def set_display_matrix(path: Path, rotation: int, *, mirrored: bool = False) -> 
             for inner, track, end in boxes(stream, start, stop):
                 if inner != b"trak" or not _is_video(stream, track, end):
                     continue
-                for leaf, header, leaf_end in boxes(stream, track, end):
+                for leaf, _, leaf_end in boxes(stream, track, end):
                     if leaf == b"tkhd":
                         stream.seek(leaf_end - 8)
                         width, height = struct.unpack(">II", stream.read(8))

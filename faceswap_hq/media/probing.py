@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
-import struct
 from fractions import Fraction
 from pathlib import Path
 
@@ -15,6 +13,7 @@ from av.video.frame import VideoFrame
 from faceswap_hq.errors import UserError
 from faceswap_hq.media.color import ColorTags
 from faceswap_hq.media.mp4 import boxes
+from faceswap_hq.media.orientation import orientation
 
 MAX_SIDE = 16384
 # Containers of moving pictures only. Playlists (HLS, DASH, concat), picture sequences and the like can name other
@@ -152,25 +151,6 @@ def video_stream(container: InputContainer, path: Path) -> av.video.stream.Video
 
 def _is_cover(stream: av.video.stream.VideoStream) -> bool:
     return bool(int(stream.disposition) & 0x400)  # AV_DISPOSITION_ATTACHED_PIC
-
-
-def orientation(frame: VideoFrame) -> tuple[int, bool]:
-    """How to turn a stored frame upright, from its display matrix.
-
-    The matrix ``[a b u; c d v; x y w]`` maps (p, q) to (a p + c q + x, b p + d q + y), y pointing down (ISO/IEC
-    14496-12, 8.3.2). With an optional left-right flip first and a clockwise turn by t after it, (c, d) = (-sin t, cos t).
-
-    Returns:
-        (degrees clockwise in {0, 90, 180, 270}, flipped left-right before the turn). Other angles are rounded.
-    """
-    data = frame.side_data.get("DISPLAYMATRIX")
-    if data is None:
-        return 0, False
-    a, b, _, c, d = struct.unpack("=5i", bytes(data)[:20])
-    if not (c or d):
-        return 0, False
-    turns = round(math.atan2(-c, d) / (math.pi / 2)) % 4
-    return turns * 90, a * d - b * c < 0
 
 
 def probe(path: str | Path) -> VideoInfo:

@@ -18,8 +18,8 @@ from faceswap_hq.errors import UserError
 from faceswap_hq.media.audio import AudioTrack
 from faceswap_hq.media.color import FromRGB, tags_for_output
 from faceswap_hq.media.mp4 import set_display_matrix
+from faceswap_hq.media.orientation import turned
 from faceswap_hq.media.probing import VideoInfo
-from faceswap_hq.media.reading import turned
 
 _MAX_DENOMINATOR = 2**31 - 1
 
