@@ -1,0 +1,136 @@
+"""A z-buffer rasteriser in NumPy: triangles in, the visible fragments out.
+
+Small triangles are what it is fast at: all triangles whose bounding boxes fit the same square are tested at once.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+_SIZES = (1, 2, 3, 4, 5, 6, 8, 10, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fragments:
+    """What is visible at the covered pixels.
+
+    Attributes:
+        pixel: (N,) int64, index into the flattened picture, ascending.
+        triangle: (N,) int64, row of the visible triangle.
+        weights: (N, 3) float32, barycentric coordinates.
+        depth: (N,) float32.
+    """
+
+    pixel: np.ndarray
+    triangle: np.ndarray
+    weights: np.ndarray
+    depth: np.ndarray
+
+    def interpolate(self, attributes: np.ndarray, triangles: np.ndarray) -> np.ndarray:
+        """Vertex attributes (V, A) at the fragments, (N, A) float32."""
+        corners = triangles[self.triangle]
+        weights = self.weights
+        out = attributes[corners[:, 0]] * weights[:, :1]
+        out += attributes[corners[:, 1]] * weights[:, 1:2]
+        out += attributes[corners[:, 2]] * weights[:, 2:]
+        return out
+
+
+def rasterize(
+    points: np.ndarray, depth: np.ndarray, triangles: np.ndarray, width: int, height: int, *, both_sides: bool = False
+) -> Fragments:
+    """Find the nearest triangle at every pixel center (pixel centers lie at integer coordinates).
+
+    Args:
+        points: (V, 2) float32, x and y in pixels.
+        depth: (V,) float32, smaller is nearer.
+        triangles: (T, 3) int; seen from their front they run counterclockwise on screen in a y-down picture
+            (negative signed area).
+        width: Picture width.
+        height: Picture height.
+        both_sides: Draw triangles seen from behind, too.
+    """
+    points = points.astype(np.float32, copy=False)
+    depth = depth.astype(np.float32, copy=False)
+    corners = points[triangles]
+    a, b, c = corners[:, 0], corners[:, 1], corners[:, 2]
+    area = (b[:, 0] - a[:, 0]) * (c[:, 1] - a[:, 1]) - (b[:, 1] - a[:, 1]) * (c[:, 0] - a[:, 0])
+    low = np.ceil(corners.min(1))
+    high = np.floor(corners.max(1))
+    np.clip(low, 0, None, out=low)
+    np.clip(high, None, [width - 1, height - 1], out=high)
+    extent = (high - low).max(1) + 1
+    visible = (np.abs(area) > 1e-6) & (high >= low).all(1)
+    if not both_sides:
+        visible &= area < 0
+    chosen = np.flatnonzero(visible)
+    extent = extent[chosen]
+    sizes = np.array(_SIZES + ((max(width, height),) if max(width, height) > _SIZES[-1] else ()))
+    bucket = np.searchsorted(sizes, extent)
+    found: list[tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]] = []
+    for k in np.unique(bucket):
+        index = chosen[bucket == k]
+        size = int(sizes[k])
+        chunk = max(1, 400_000 // (size * size))
+        for start in range(0, len(index), chunk):
+            found.append(_cover(index[start : start + chunk], size, a, b, c, area, low, width, height))
+    if not found:
+        empty = np.zeros(0, np.int64)
+        return Fragments(pixel=empty, triangle=empty, weights=np.zeros((0, 3), np.float32), depth=np.zeros(0, np.float32))
+    pixel = np.concatenate([f[0] for f in found])
+    triangle = np.concatenate([f[1] for f in found])
+    w1 = np.concatenate([f[2] for f in found])
+    w2 = np.concatenate([f[3] for f in found])
+    w0 = 1 - w1 - w2
+    z = depth[triangles]
+    at = w0 * z[triangle, 0] + w1 * z[triangle, 1] + w2 * z[triangle, 2]
+    near, far = float(depth.min()), float(depth.max())
+    quantized = ((far - at) * ((1 << 24) / max(far - near, 1e-9))).astype(np.int64)
+    key = (quantized.clip(0, 1 << 25) << 32) | np.arange(len(pixel))
+    best = np.full(width * height, -1, np.int64)
+    np.maximum.at(best, pixel, key)
+    covered = np.flatnonzero(best >= 0)
+    winner = best[covered] & 0xFFFFFFFF
+    return Fragments(
+        pixel=covered,
+        triangle=triangle[winner],
+        weights=np.stack([w0[winner], w1[winner], w2[winner]], -1),
+        depth=at[winner],
+    )
+
+
+def _cover(
+    index: np.ndarray,
+    size: int,
+    a: np.ndarray,
+    b: np.ndarray,
+    c: np.ndarray,
+    area: np.ndarray,
+    low: np.ndarray,
+    width: int,
+    height: int,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Fragments of triangles whose boxes fit ``size`` x ``size``: pixel, triangle, second and third weight."""
+    a, b, c, corner = a[index], b[index], c[index], low[index]
+    inverse = 1 / area[index]
+    steps = np.arange(size, dtype=np.float32)
+    # weight of c grows with the distance from edge ab, weight of b with that from edge ca
+    px = corner[:, :1] + steps - a[:, :1]  # (T, size)
+    py = corner[:, 1:] + steps - a[:, 1:]
+    ab, ac = b - a, c - a
+    w2 = (py * (ab[:, :1] * inverse[:, None]))[:, :, None] - (px * (ab[:, 1:] * inverse[:, None]))[:, None, :]
+    w1 = (px * (ac[:, 1:] * inverse[:, None]))[:, None, :] - (py * (ac[:, :1] * inverse[:, None]))[:, :, None]
+    slack = np.float32(-1e-4)
+    inside = (w1 >= slack) & (w2 >= slack) & (w1 + w2 <= 1 - slack)
+    flat = np.flatnonzero(inside)
+    which = flat // (size * size)
+    rest = flat - which * (size * size)
+    row = rest // size
+    x = corner[which, 0].astype(np.int64) + (rest - row * size)
+    y = corner[which, 1].astype(np.int64) + row
+    fits = (x < width) & (y < height)
+    if not fits.all():
+        flat, which, x, y = flat[fits], which[fits], x[fits], y[fits]
+    return y * width + x, index[which], w1.ravel()[flat], w2.ravel()[flat]
