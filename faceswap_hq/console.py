@@ -102,3 +102,26 @@ def guarded(command: Callable[[], Any]) -> int:
         err.print("This is a failure of faceswap-hq, not of your input. Please report the lines above.", markup=False)
         return 1
     return 0
+
+
+def run_app(app: Any, arguments: list[str] | None = None) -> int:
+    """Run a typer application; returns the exit code (wrong usage: 2, otherwise as :func:`guarded`)."""
+    import typer
+
+    # typer carries its own copy of click from 0.29 on; this finds the base class of usage errors in either.
+    usage_error = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
+    code = 0
+
+    def command() -> None:
+        nonlocal code
+        try:
+            code = app(arguments, standalone_mode=False) or 0
+        except usage_error as error:
+            error.show()  # type: ignore[attr-defined]
+            code = 2
+        except typer.Exit as leave:
+            code = leave.exit_code
+        except typer.Abort:
+            raise KeyboardInterrupt from None
+
+    return guarded(command) or code

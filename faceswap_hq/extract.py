@@ -157,7 +157,7 @@ def extract(
 
 def _swap_directories(work: Path, target: Path) -> None:
     """Put ``work`` in ``target``'s place; an old faceset there is removed only once the new one stands."""
-    work.chmod(0o777 & ~files._umask())
+    work.chmod(0o777 & ~files.umask())
     if target.exists():
         old = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".old", dir=target.parent))
         target.rename(old / "old")

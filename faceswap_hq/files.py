@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import json
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,8 +16,14 @@ import yaml
 
 from faceswap_hq.errors import UserError
 
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
 
-def _fsync(path: Path) -> None:
+
+def fsync(path: Path) -> None:
+    """Flush a file or directory to the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -38,15 +45,16 @@ def atomic_path(target: str | Path) -> Iterator[Path]:
     temporary = Path(name)
     try:
         yield temporary
-        _fsync(temporary)
-        temporary.chmod(0o666 & ~_umask())
+        fsync(temporary)
+        temporary.chmod(0o666 & ~umask())
         temporary.replace(target)
-        _fsync(target.parent)
+        fsync(target.parent)
     finally:
         temporary.unlink(missing_ok=True)
 
 
-def _umask() -> int:
+def umask() -> int:
+    """The process's file mode mask."""
     value = os.umask(0)
     os.umask(value)
     return value
@@ -95,3 +103,26 @@ def sha256_file(path: str | Path) -> str:
         while block := stream.read(1 << 20):
             digest.update(block)
     return digest.hexdigest()
+
+
+@contextlib.contextmanager
+def scratch_beside(target: str | Path) -> Iterator[Path]:
+    """Yield a hidden directory beside ``target`` (the same disk, so that renames are atomic); removed at the end."""
+    parent = Path(target).parent
+    parent.mkdir(parents=True, exist_ok=True)
+    path = Path(tempfile.mkdtemp(prefix=f".{Path(target).stem[:40]}.", suffix=".part", dir=parent))
+    try:
+        yield path
+    finally:
+        shutil.rmtree(path, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def lock_beside(target: str | Path) -> Iterator[None]:
+    """Hold an exclusive lock on a hidden file beside ``target``, so that two processes don't rewrite it at once."""
+    path = Path(target).with_name(f".{Path(target).name}.lock")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w") as stream:
+        if fcntl is not None:
+            fcntl.flock(stream, fcntl.LOCK_EX)
+        yield

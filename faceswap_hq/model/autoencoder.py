@@ -35,7 +35,7 @@ class ModelSettings:
     """Numbers that describe a face between encoder and decoders."""
     base_channels: int = 256
     """Channels of the 8 × 8 map that the bottleneck is opened to (shared by all people)."""
-    decoder_channels: tuple[int, ...] = (160, 96, 48)
+    decoder_channels: tuple[int, ...] = (128, 64, 32)
     """Channels after each doubling of a decoder; the last doubling, to pixels, comes on top."""
     residual: tuple[int, ...] = (1, 1, 0)
     """Residual blocks after each doubling of a decoder."""
@@ -64,7 +64,7 @@ class Encoder(nn.Module):
         layers: list[nn.Module] = []
         previous = 3
         for i, channels in enumerate(settings.encoder_channels):
-            kernel = 5 if i < 2 else 3
+            kernel = 5 if i == 0 else 3
             layers += [nn.Conv2d(previous, channels, kernel, stride=2, padding=kernel // 2), _activation()]
             previous = channels
         self.convolutions = nn.Sequential(*layers)

@@ -41,8 +41,8 @@ def save(run: Path, model: nn.Module, optimizer: torch.optim.Optimizer, progress
     shutil.rmtree(part, ignore_errors=True)
     part.mkdir()
     try:
-        _save_tensors(model.state_dict(), part / _WEIGHTS)
-        _save_tensors(_optimizer_tensors(optimizer), part / _OPTIMIZER)
+        save_tensors(model.state_dict(), part / _WEIGHTS)
+        save_tensors(_optimizer_tensors(optimizer), part / _OPTIMIZER)
         state = {
             "version": VERSION,
             "step": progress.step,
@@ -51,11 +51,11 @@ def save(run: Path, model: nn.Module, optimizer: torch.optim.Optimizer, progress
         }
         files.write_json(part / _STATE, state)
         for name in (_WEIGHTS, _OPTIMIZER):
-            files._fsync(part / name)
+            files.fsync(part / name)
         if final.exists():
             shutil.rmtree(final)
         part.rename(final)
-        files._fsync(folder)
+        files.fsync(folder)
     finally:
         shutil.rmtree(part, ignore_errors=True)
     for old in found(run)[keep:]:
@@ -63,7 +63,7 @@ def save(run: Path, model: nn.Module, optimizer: torch.optim.Optimizer, progress
     return final
 
 
-def _save_tensors(tensors: dict[str, Tensor], path: Path) -> None:
+def save_tensors(tensors: dict[str, Tensor], path: Path) -> None:
     """Safetensors reports a full disk in words; it leaves here as the OSError that it is."""
     try:
         save_file({key: value.detach().cpu().contiguous() for key, value in tensors.items()}, path)

@@ -14,7 +14,7 @@ class LossSettings:
     """Weights of the loss's terms."""
 
     dssim: float = 1.0
-    """(1 - SSIM) / 2 with an 8 × 8 window."""
+    """(1 - SSIM) / 2."""
     dssim_coarse: float = 0.5
     """The same at half the size."""
     l1: float = 2.0
@@ -27,22 +27,27 @@ class LossSettings:
     """Binary cross entropy of the learned mask."""
 
 
-def ssim_map(x: Tensor, y: Tensor, window: int = 8) -> Tensor:
-    """Structural similarity (Wang et al. 2004) with a uniform window and K1 = 0.01, K2 = 0.03, for a range of 1.
+WINDOW = 8
+"""Side of SSIM's window, pixels; windows lie half a window apart, which costs a sixteenth of sliding by one pixel."""
+
+
+def _window_mean(x: Tensor) -> Tensor:
+    """Mean over 8 × 8 windows, 4 pixels apart: (B, C, H, W) ► (B, C, H / 4 - 1, W / 4 - 1), in two cheap steps."""
+    return F.avg_pool2d(F.avg_pool2d(x, WINDOW // 2), 2, stride=1)
+
+
+def ssim_map(x: Tensor, y: Tensor) -> Tensor:
+    """Structural similarity (Wang et al. 2004) with uniform 8 × 8 windows and K1 = 0.01, K2 = 0.03, for a range of 1.
 
     Args:
-        x: (B, C, H, W) in [0, 1].
+        x: (B, C, H, W) in [0, 1], H and W multiples of 4.
         y: Same shape.
-        window: Side of the window, pixels.
 
     Returns:
-        (B, 1, H - window + 1, W - window + 1), the mean over channels.
+        (B, 1, H / 4 - 1, W / 4 - 1), the mean over channels.
     """
-    def mean(image: Tensor) -> Tensor:
-        return F.avg_pool2d(image, window, stride=1)
-
-    mu_x, mu_y = mean(x), mean(y)
-    xx, yy, xy = mean(x * x) - mu_x * mu_x, mean(y * y) - mu_y * mu_y, mean(x * y) - mu_x * mu_y
+    mu_x, mu_y = _window_mean(x), _window_mean(y)
+    xx, yy, xy = _window_mean(x * x) - mu_x * mu_x, _window_mean(y * y) - mu_y * mu_y, _window_mean(x * y) - mu_x * mu_y
     c1, c2 = 0.01**2, 0.03**2
     value = (2 * mu_x * mu_y + c1) * (2 * xy + c2) / ((mu_x * mu_x + mu_y * mu_y + c1) * (xx + yy + c2))
     return value.mean(1, keepdim=True)
@@ -79,8 +84,8 @@ def reconstruction_loss(
     return terms
 
 
-def _dssim(face: Tensor, target: Tensor, weights: Tensor, window: int = 8) -> Tensor:
-    return _average((1 - ssim_map(face, target, window)) / 2, F.avg_pool2d(weights, window, stride=1))
+def _dssim(face: Tensor, target: Tensor, weights: Tensor) -> Tensor:
+    return _average((1 - ssim_map(face, target)) / 2, _window_mean(weights))
 
 
 def _average(values: Tensor, weights: Tensor) -> Tensor:

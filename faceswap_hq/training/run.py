@@ -125,7 +125,7 @@ def export(run: Path, model: SwapAutoencoder, settings: TrainSettings, progress:
     """Write ``model.safetensors`` and ``card.json``: what rendering uses. Returns the weights' path."""
     weights = run / "model.safetensors"
     with files.atomic_path(weights) as temporary:
-        checkpoints._save_tensors(model.state_dict(), temporary)
+        checkpoints.save_tensors(model.state_dict(), temporary)
     card = {
         "format": FORMAT,
         "version": VERSION,

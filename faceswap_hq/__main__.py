@@ -1,0 +1,5 @@
+"""``python -m faceswap_hq``."""
+
+from faceswap_hq.cli import main
+
+main()

@@ -1,0 +1,304 @@
+"""`faceswap-hq`: one function a command; its typed signature is the command line."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from faceswap_hq import __version__
+from faceswap_hq.console import out, progress, run_app, say, warn
+from faceswap_hq.errors import UserError
+
+if TYPE_CHECKING:
+    from blending import BlendSettings
+    from faceswap_hq.extract import Report
+
+app = typer.Typer(
+    name="faceswap-hq",
+    help="Make good face swaps for detector research: extract, train, render. Every rendered video is signed as an AI face swap.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+Device = Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, mps; default: the best there is.")]
+Backend = Annotated[str, typer.Option(help="Landmark backend: mediapipe (offline) or face-alignment.")]
+PersonNumber = Annotated[int, typer.Option("--person", min=1, help="Which person of a clip; 1 is the one seen longest.")]
+Overrule = Annotated[bool, typer.Option("--version", help="Print the version and leave.", is_eager=True)]
+
+
+@app.callback(invoke_without_command=True)
+def _root(version: Overrule = False) -> None:
+    if version:
+        say(__version__)
+        raise typer.Exit
+
+
+def _frames(description: str, total: int | None) -> Any:
+    return progress(description, total, unit="frames")
+
+
+def _say_report(report: Report) -> None:
+    from faceswap_hq.extract import REASONS
+
+    for line in report.warnings:
+        warn(line)
+    for source, people in report.people.items():
+        if people > 1:
+            say(f"{source}: {people} people. Choose with --person N; see {report.contact_sheet}")
+    dropped = ", ".join(f"{n} {REASONS[reason]}" for reason, n in report.dropped.items()) or "none"
+    say(f"{report.kept} faces kept; sorted out: {dropped}; {report.frames_without_face} of {report.frames} frames without a face")
+
+
+@app.command()
+def extract(
+    source: Annotated[Path, typer.Argument(metavar="INPUT", help="A video, a folder of videos or a folder of pictures.")],
+    output: Annotated[Path | None, typer.Option("-o", "--output", help="Faceset to write; default INPUT's name + .faceset")] = None,
+    person: PersonNumber = 1,
+    size: Annotated[int, typer.Option(help="Side of the aligned faces, pixels.")] = 256,
+    every: Annotated[int, typer.Option(min=1, help="Take each N-th frame.")] = 1,
+    backend: Backend = "mediapipe",
+) -> None:
+    """Find one person's faces, align them, sort out the bad ones, and write a faceset."""
+    from faceswap_hq.extract import ExtractSettings
+    from faceswap_hq.extract import extract as run
+    from faceswap_hq.facesets import person_name
+    from faceswap_hq.faceset import SUFFIX
+
+    target = output or Path(person_name(source) + SUFFIX)
+    settings = ExtractSettings(person=person, size=size, every=every, backend=backend)
+    report = run(source, target, settings, _frames)
+    _say_report(report)
+    say(f"{target}: delete pictures from its faces/ folder to keep them out of training")
+
+
+@app.command()
+def train(
+    src: Annotated[Path, typer.Option(help="The person whose face is put in: a video, folder or faceset.")],
+    dst: Annotated[Path, typer.Option(help="The person it is put onto: a video, folder or faceset.")],
+    model: Annotated[Path | None, typer.Option(help="Run directory; default models/SRC-DST. An existing run is resumed.")] = None,
+    preset: Annotated[str, typer.Option(help="fast (128 px, CPU), hq (256 px, GPU), or a YAML file.")] = "fast",
+    minutes: Annotated[float | None, typer.Option(min=0.01, help="Train for so long in total, over all sessions.")] = None,
+    steps: Annotated[int | None, typer.Option(min=1, help="Train for so many steps in total, over all sessions.")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Seed of the run; default the preset's.")] = None,
+    backend: Backend = "mediapipe",
+    device: Device = None,
+) -> None:
+    """Train the autoencoder on two people. Run the same command again to resume; Ctrl-C saves."""
+    from dataclasses import replace
+
+    from faceswap_hq.extract import ExtractSettings
+    from faceswap_hq.facesets import open_person
+    from faceswap_hq.training.loop import Budget
+    from faceswap_hq.training.loop import train as run
+    from faceswap_hq.training.settings import load_preset
+
+    if minutes is not None and steps is not None:
+        raise UserError("Give either --minutes or --steps.")
+    settings = load_preset(preset)
+    if seed is not None:
+        settings = replace(settings, seed=seed)
+    facesets = []
+    for person in (src, dst):
+        faceset, report = open_person(person, ExtractSettings(backend=backend), _frames)
+        if report is not None:
+            say(f"{faceset.name}:")
+            _say_report(report)
+        facesets.append(faceset)
+    target = model or Path("models") / f"{facesets[0].name}-{facesets[1].name}"
+    budget = Budget(steps=steps, minutes=None if steps else minutes or settings.minutes)
+    with _training_progress(budget) as report_step:
+        result = run(target, facesets, settings, budget, device=device, report=report_step, say=say, warn=warn)
+    say(f"{target}: step {result.progress.step}, {result.progress.seconds / 60:.1f} minutes trained")
+    say(f"preview: {result.preview}")
+    if result.stopped:
+        say(f"Stopped and saved. Run the same command again to go on (budget: {budget}).")
+        raise KeyboardInterrupt
+    say(f"Next: faceswap-hq render VIDEO --model {target}")
+
+
+def _training_progress(budget: Any) -> Any:
+    """A progress display in steps or seconds; yields the function that the loop reports to."""
+    import contextlib
+    from collections.abc import Iterator
+
+    total = budget.steps or round(60 * budget.minutes)
+
+    @contextlib.contextmanager
+    def display() -> Iterator[Any]:
+        with progress("training", total, unit="steps" if budget.steps else "seconds") as advance:
+            done = 0.0
+
+            def report(now: Any, share: float, losses: dict[str, float], speed: float) -> None:
+                nonlocal done
+                amount = min(total, now.step if budget.steps else int(now.seconds))
+                terms = " ".join(f"{key} {value:.4f}" for key, value in losses.items())
+                advance(amount - done, f"step {now.step}  {terms}  {speed:.0f} faces/s")
+                done = amount
+
+            yield report
+
+    return display()
+
+
+def find_model(model: Path | None) -> Path:
+    """The run directory to render with: the given one, or the only one under ``models/``.
+
+    Raises:
+        UserError: If none is given and there is none, or more than one.
+    """
+    if model is not None:
+        return model
+    found = sorted(path.parent for path in Path("models").glob("*/card.json"))
+    if len(found) == 1:
+        return found[0]
+    if not found:
+        raise UserError("There is no trained model under models/.", "Train one, or name its directory with --model DIR.")
+    raise UserError(f"There are {len(found)} models under models/.", f"Say which: {' or '.join(f'--model {p}' for p in found[:4])}")
+
+
+def blend_settings(name: str) -> BlendSettings:
+    """Blending settings by preset name or YAML file.
+
+    Raises:
+        UserError: For an unknown preset or a wrong file.
+    """
+    from blending import PRESETS, preset, settings_from_dict
+    from faceswap_hq.files import read_yaml
+
+    try:
+        if name.endswith((".yaml", ".yml")):
+            return settings_from_dict(read_yaml(name) or {})
+        return preset(name)
+    except (ValueError, AttributeError) as error:
+        raise UserError(f"--blend {name}: {error}.", f"Presets: {', '.join(PRESETS)}, or a YAML file.") from error
+
+
+def parse_range(text: str) -> tuple[int, int]:
+    """``A:B`` as two frame indices, B exclusive.
+
+    Raises:
+        UserError: If it is something else.
+    """
+    try:
+        start, stop = (int(part) for part in text.split(":"))
+    except ValueError:
+        raise UserError(f"--frames {text} is not a range of frames.", "For example --frames 100:250") from None
+    return start, stop
+
+
+@app.command()
+def render(
+    video: Annotated[Path, typer.Argument(help="The target clip.")],
+    model: Annotated[Path | None, typer.Option(help="Run directory; default the only one under models/.")] = None,
+    output: Annotated[Path | None, typer.Option("-o", "--output", help="Write just this file.")] = None,
+    out_dir: Annotated[Path, typer.Option(help="Without -o: fakes/, reals/ and manifest.json go here.")] = Path("out"),
+    frames: Annotated[str | None, typer.Option(metavar="A:B", help="Only frames A to B (B not included).")] = None,
+    compare: Annotated[bool, typer.Option("--compare", help="Original and swap side by side (needs -o).")] = False,
+    preview: Annotated[int | None, typer.Option(min=0, metavar="N", help="Just frame N, side by side, as a PNG.")] = None,
+    person: PersonNumber = 1,
+    source_person: Annotated[str | None, typer.Option(help="Whose face is put in; default the model's first person.")] = None,
+    target_person: Annotated[str | None, typer.Option(help="Who the video shows; default the model's other person.")] = None,
+    blend: Annotated[str, typer.Option(help="none (plain paste), classic, best, or a YAML file.")] = "best",
+    backend: Backend = "mediapipe",
+    device: Device = None,
+    signing_key: Annotated[Path | None, typer.Option(help="Private key (PEM) for the content credentials.")] = None,
+    signing_cert: Annotated[Path | None, typer.Option(help="Its certificate chain (PEM).")] = None,
+) -> None:
+    """Put a trained face onto the person in a video, signed as an AI face swap."""
+    from faceswap_hq import fakes, media
+    from faceswap_hq.provenance import load_key
+    from faceswap_hq.render import RenderSettings
+
+    media.probe(video)  # the clip's own faults are reported first
+    if compare and output is None:
+        raise UserError("--compare writes one file and needs its name.", "Add -o compare.mp4")
+    settings = RenderSettings(
+        person=person, blend=blend_settings(blend), backend=backend, frames=parse_range(frames) if frames else None
+    )
+    swap = fakes.open_swap(
+        find_model(model), settings, source=source_person, target=target_person, device=device,
+        key=load_key(signing_key, signing_cert), progress=_frames,
+    )  # fmt: skip
+    if preview is not None:
+        target = output or Path(f"{video.stem}-{preview}.png")
+        fakes.render_preview(video, swap, preview, target)
+        say(f"{target}: frame {preview}, original and swap")
+        return
+    if output is not None:
+        counts = fakes.render_file(video, swap, output, compare=compare)
+        say(str(output))
+    else:
+        name, counts = fakes.render_pair(video, swap, out_dir)
+        say(f"{out_dir}/fakes/{name}.mp4 and its matched {out_dir}/reals/{name}.mp4")
+    say(f"{counts.swapped} of {counts.frames} frames swapped; {counts.passed} without the face passed through")
+    if counts.people > 1:
+        say(f"{counts.people} people in the clip; only person {person} was changed")
+    if counts.damaged:
+        warn(f"{counts.damaged} damaged parts of {video} could not be decoded and are missing")
+    if output is None:
+        say(f"Next: stress-test --detector CKPT --fakes {out_dir}")
+
+
+@app.command()
+def verify(file: Annotated[Path, typer.Argument(help="A video or picture.")]) -> None:
+    """Read a file's content credentials and say whether it was changed since they were made."""
+    from faceswap_hq.provenance import describe
+    from faceswap_hq.provenance import verify as run
+
+    verification = run(file)
+    say(describe(verification))
+    if verification.state != "valid":
+        raise typer.Exit(2)
+
+
+@app.command()
+def actors(
+    output: Annotated[Path, typer.Option("-o", "--output", help="Directory for the clips.")] = Path("actors"),
+    count: Annotated[int, typer.Option(min=1, help="How many actors.")] = 4,
+    seconds: Annotated[float, typer.Option(min=0.2, help="Length of each clip.")] = 8.0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed: same seed, same actors.")] = 0,
+    size: Annotated[int, typer.Option(min=128, help="Side of the square clips, pixels.")] = 384,
+) -> None:
+    """Make clips of virtual actors: procedural talking heads with no photograph inside."""
+    from faceswap_hq.actors import make_cast
+
+    paths = make_cast(output, count=count, seconds=seconds, seed=seed, size=size)
+    say(f"{len(paths)} clips in {output}")
+
+
+@app.command()
+def demo(
+    output: Annotated[Path, typer.Option("-o", "--output", help="Directory for everything the demo makes.")] = Path("demo"),
+    seed: Annotated[int, typer.Option(min=0, help="Seed of actors, training and folds.")] = 0,
+) -> None:
+    """The whole loop on virtual actors: make, train, render, stress a detector, fine-tune, report. About ten minutes."""
+    from faceswap_hq.demo import run
+
+    run(output, seed=seed)
+
+
+@app.command()
+def doctor() -> None:
+    """Versions, devices, codecs, which backends work, where things are kept."""
+    from faceswap_hq.doctor import examine
+
+    healthy = True
+    for check in examine():
+        out.print(f"{'ok  ' if check.ok else 'NO  '} {check.name:22} {check.detail}", markup=False)
+        healthy = healthy and (check.ok or check.optional)
+    if not healthy:
+        raise typer.Exit(1)
+
+
+def main() -> None:
+    """Run the command line and leave with its exit code."""
+    sys.exit(run_app(app))
+
+
+if __name__ == "__main__":
+    main()

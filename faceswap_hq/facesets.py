@@ -1,0 +1,50 @@
+"""Facesets on demand: what a user calls a person may be a faceset, a video or a folder; extraction is cached by content."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+from faceswap_hq import extract, files, places
+from faceswap_hq.faceset import SUFFIX, Faceset, is_faceset, read_faceset
+
+
+def cached_path(source: Path, settings: extract.ExtractSettings) -> Path:
+    """Where the faceset of a clip or folder is kept: the cache directory, under its name and a hash of its content."""
+    made_from = extract.fingerprint(extract.sources_of(source), settings)
+    digest = hashlib.sha256(json.dumps(made_from, sort_keys=True).encode()).hexdigest()[:16]
+    return places.cache_dir() / "facesets" / digest / f"{person_name(source)}{SUFFIX}"
+
+
+def person_name(source: Path) -> str:
+    """The person's name: the file's or folder's, without its ending, in letters, digits, dots, dashes and underscores."""
+    resolved = source.resolve()
+    stem = resolved.stem if resolved.is_file() else resolved.name.removesuffix(SUFFIX)
+    return re.sub(r"[^\w.-]+", "_", stem).strip("._") or "person"
+
+
+def open_person(
+    source: Path, settings: extract.ExtractSettings | None = None, progress: Any = None
+) -> tuple[Faceset, extract.Report | None]:
+    """The faceset of a person, extracted if it is not there yet.
+
+    Args:
+        source: A faceset, a video, or a folder of videos or pictures.
+        settings: How to extract.
+        progress: Opens a progress display, see :func:`faceswap_hq.extract.extract`.
+
+    Returns:
+        The faceset, and the extraction's report if one was made now.
+    """
+    if is_faceset(source):
+        return read_faceset(source), None
+    settings = settings or extract.ExtractSettings()
+    path = cached_path(source, settings)
+    with files.lock_beside(path):
+        if is_faceset(path):
+            return read_faceset(path), None
+        report = extract.extract(source, path, settings, progress)
+    return read_faceset(path), report

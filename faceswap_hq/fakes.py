@@ -1,0 +1,258 @@
+"""What leaves the renderer: single files, or ``out/`` with every fake beside its matched real and a manifest; all signed."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+import faceswap_hq
+from blending import settings_to_dict
+from faceswap_hq import files, provenance, render
+from faceswap_hq.errors import UserError
+from faceswap_hq.model import SwapAutoencoder
+from faceswap_hq.render import Advance, Counts, Plan, RenderSettings
+from faceswap_hq.training.loop import choose_device
+from faceswap_hq.training.run import ModelCard, load_model
+
+FORMAT = "faceswap-hq manifest"
+VERSION = 1
+
+Progress = Callable[[str, int | None], contextlib.AbstractContextManager[Advance]]
+
+
+@contextlib.contextmanager
+def _silent(description: str, total: int | None) -> Iterator[Advance]:
+    yield lambda n=1, note="": None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Swap:
+    """A model made ready to be rendered: who onto whom, and how."""
+
+    run: Path
+    model: SwapAutoencoder
+    card: ModelCard
+    settings: RenderSettings
+    source: str
+    """Name of the person whose face is put in."""
+    target: str
+    """Name of the person it is put onto: the key by which people are kept apart in evaluation."""
+    device: str
+    key: provenance.SigningKey | None = None
+    progress: Progress = field(default=_silent)
+
+    def facts(self, plan: Plan, counts: Counts, target_sha256: str) -> dict[str, Any]:
+        """The facts that go into the content credentials and the manifest."""
+        return {
+            "toolkit": f"faceswap-hq {faceswap_hq.__version__}",
+            "source": {"person": self.source},
+            "target": {"person": self.target, "clip": plan.info.path.name, "sha256": target_sha256},
+            "frames": [plan.start, plan.stop],
+            "counts": render.counts_dict(counts),
+            "model": {"run": self.run.resolve().name, "sha256": self.card.sha256, "step": self.card.step},
+            "blending": settings_to_dict(self.settings.blend),
+        }
+
+
+def open_swap(
+    run: Path,
+    settings: RenderSettings,
+    *,
+    source: str | None = None,
+    target: str | None = None,
+    device: str | None = None,
+    key: provenance.SigningKey | None = None,
+    progress: Progress = _silent,
+) -> Swap:
+    """Load a model and settle who is put onto whom.
+
+    Args:
+        run: Model directory.
+        settings: How to render; its ``source`` is replaced by the decoder of ``source``.
+        source: Name of a person of the model; default its first.
+        target: Name of the person in the video; default the model's other person, if it has just two.
+        device: Where the model runs.
+        key: Signing key; default the user's own.
+        progress: Opens progress displays.
+
+    Raises:
+        UserError: For a model that can't be loaded or a person it doesn't know.
+    """
+    model, card = load_model(run)
+    source = source or card.people[0]
+    if source not in card.people:
+        raise UserError(f"{run} knows no {source!r}.", f"Its people: {', '.join(card.people)}.")
+    if target is None:
+        others = [name for name in card.people if name != source]
+        if len(others) != 1:
+            raise UserError(
+                f"{run} knows {len(card.people)} people; say which of them the video shows.", "--target-person NAME"
+            )
+        target = others[0]
+    if target == source:
+        raise UserError(f"{source!r} cannot be put onto themselves.", "Choose another --source-person or --target-person.")
+    place = choose_device(device)
+    return Swap(
+        run=run, model=model.to(place), card=card, device=str(place), source=source, target=target, key=key,
+        settings=RenderSettings(**{**vars(settings), "source": card.people.index(source)}), progress=progress,
+    )  # fmt: skip
+
+
+def _plan(video: Path, swap: Swap) -> Plan:
+    from faceswap_hq import media
+
+    info = media.probe(video)
+    total = info.frames
+    if swap.settings.frames is not None:
+        total = swap.settings.frames[1] - swap.settings.frames[0]
+    with swap.progress(f"finding faces in {video.name}", total) as advance:
+        return render.plan(video, swap.model, swap.card.coverage, swap.settings, advance)
+
+
+def _refuse_overwriting(video: Path, *targets: Path) -> None:
+    for target in targets:
+        if target.exists() and (target.is_dir() or target.samefile(video)):
+            what = "is a directory" if target.is_dir() else "is the input itself"
+            raise UserError(f"{target} {what}; nothing was written.", "Choose another output with -o.")
+
+
+def render_file(video: Path, swap: Swap, target: Path, *, compare: bool = False) -> Counts:
+    """Write one swapped, signed video.
+
+    Args:
+        video: The target clip.
+        swap: From :func:`open_swap`.
+        target: File to write, .mp4.
+        compare: Original and swap side by side.
+    """
+    _refuse_overwriting(video, target)
+    if target.suffix.lower() not in (".mp4", ".m4v"):
+        raise UserError(f"{target}: the output is an .mp4 file.", f"For example -o {target.stem or 'swap'}.mp4")
+    plan = _plan(video, swap)
+    sha256 = files.sha256_file(video)
+    with files.scratch_beside(target) as scratch:
+        unsigned = scratch / "fake.mp4"
+        counts = _encode(plan, swap, unsigned, compare=compare)
+        _sign_fake(unsigned, target, plan, swap, swap.facts(plan, counts, sha256))
+    return counts
+
+
+def render_pair(video: Path, swap: Swap, out: Path) -> tuple[str, Counts]:
+    """Write ``fakes/ID.mp4``, its matched ``reals/ID.mp4`` and their entry in ``manifest.json``; returns ID and counts."""
+    manifest = Manifest(out)
+    manifest.read()  # a damaged one is reported before an hour of work, not after
+    name = _identifier(video, swap)
+    fake, real = out / "fakes" / f"{name}.mp4", out / "reals" / f"{name}.mp4"
+    _refuse_overwriting(video, fake, real)
+    plan = _plan(video, swap)
+    sha256 = files.sha256_file(video)
+    with files.scratch_beside(fake) as scratch:
+        unsigned, control = scratch / "fake.mp4", scratch / "real.mp4"
+        counts = _encode(plan, swap, unsigned, real=control)
+        facts = swap.facts(plan, counts, sha256)
+        _sign_fake(unsigned, fake, plan, swap, facts)
+        provenance.sign_video(
+            control,
+            real,
+            claim=provenance.Claim(
+                action="c2pa.transcoded", source_type=None, parent=video, title=real.name,
+                facts={"toolkit": facts["toolkit"], "target": facts["target"], "frames": facts["frames"],
+                       "note": "Matched real: the target's frames through the same codec, face untouched."},
+            ),
+            key=swap.key,
+        )  # fmt: skip
+    entry = {"id": name, "fake": f"fakes/{name}.mp4", "real": f"reals/{name}.mp4", **facts}
+    entry["sha256"] = {"fake": files.sha256_file(fake), "real": files.sha256_file(real)}
+    manifest.put(entry)
+    return name, counts
+
+
+def render_preview(video: Path, swap: Swap, frame: int, target: Path) -> None:
+    """Write one frame, original and swap side by side, as a signed PNG.
+
+    Raises:
+        UserError: If the clip has no such frame.
+    """
+    _refuse_overwriting(video, target)
+    one = Swap(**{**vars(swap), "settings": RenderSettings(**{**vars(swap.settings), "frames": (frame, frame + 1)})})
+    plan = _plan(video, one)
+    item = next(iter(render.swapped_frames(plan, one.model, one.settings)))
+    picture = np.concatenate([item.frame.image, item.image], axis=1)
+    counts = Counts(frames=1, with_face=1, swapped=1, passed=0, people=len(plan.faces.people), damaged=0, seconds={})
+    with files.scratch_beside(target) as scratch:
+        unsigned = scratch / "preview.png"
+        cv2.imwrite(str(unsigned), cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
+        claim = _fake_claim(target, plan, one.facts(plan, counts, files.sha256_file(video)))
+        provenance.sign_image(unsigned, target, claim=claim, key=swap.key)
+
+
+def _encode(plan: Plan, swap: Swap, fake: Path, *, real: Path | None = None, compare: bool = False) -> Counts:
+    seconds: dict[str, float] = defaultdict(float)
+    with swap.progress(f"swapping {swap.source} onto {swap.target}", plan.stop - plan.start) as advance:
+        frames = render.swapped_frames(plan, swap.model, swap.settings, seconds=seconds)
+        with contextlib.closing(frames):
+            return render.write_video(plan, frames, fake, real=real, compare=compare, advance=advance, seconds=seconds)
+
+
+def _fake_claim(target: Path, plan: Plan, facts: dict[str, Any]) -> provenance.Claim:
+    return provenance.Claim(
+        action="c2pa.edited",
+        source_type="compositeWithTrainedAlgorithmicMedia",
+        parent=plan.info.path,
+        title=target.name,
+        facts=facts,
+    )
+
+
+def _sign_fake(unsigned: Path, final: Path, plan: Plan, swap: Swap, facts: dict[str, Any]) -> None:
+    provenance.sign_video(unsigned, final, claim=_fake_claim(final, plan, facts), key=swap.key)
+
+
+def _identifier(video: Path, swap: Swap) -> str:
+    parts = [swap.source, "onto", swap.target]
+    if video.stem != swap.target:
+        parts.append(video.stem)
+    if swap.settings.frames is not None:
+        parts.append("{}-{}".format(*swap.settings.frames))
+    return re.sub(r"[^\w.-]+", "_", "_".join(parts))[:150]
+
+
+class Manifest:
+    """``manifest.json`` of an output directory.
+
+    Args:
+        out: The directory.
+    """
+
+    def __init__(self, out: Path) -> None:
+        self.path = out / "manifest.json"
+
+    def read(self) -> list[dict[str, Any]]:
+        """The entries; none if there is no manifest yet.
+
+        Raises:
+            UserError: If it is damaged or of a newer version: it is never written over.
+        """
+        if not self.path.exists():
+            return []
+        value = files.read_json(self.path)
+        if not isinstance(value, dict) or value.get("format") != FORMAT or not isinstance(value.get("entries"), list):
+            raise UserError(f"{self.path} is damaged.", "Nothing was changed. Restore it, or render into another directory.")
+        if int(value.get("version", 0)) > VERSION:
+            raise UserError(f"{self.path} was written by a newer version of faceswap-hq.", "pip install -U faceswap-hq")
+        return list(value["entries"])
+
+    def put(self, entry: dict[str, Any]) -> None:
+        """Add an entry, or replace the one with the same ``id``; safe against another render doing the same."""
+        with files.lock_beside(self.path):
+            entries = [old for old in self.read() if old.get("id") != entry["id"]] + [entry]
+            value = {"format": FORMAT, "version": VERSION, "toolkit": faceswap_hq.__version__, "entries": entries}
+            files.write_json(self.path, value)

@@ -1,0 +1,317 @@
+"""Video + model ► swapped video, frame by frame, holding a bounded number of frames."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+import blending
+from blending import BlendSettings, BlendState
+from faceswap_hq import media
+from faceswap_hq.errors import UserError
+from faceswap_hq.faces import alignment, regions
+from faceswap_hq.faces.landmarks import open_backend
+from faceswap_hq.faces.smoothing import smooth_matrices
+from faceswap_hq.faces.tracking import ClipFaces, Person, follow
+from faceswap_hq.model import SwapAutoencoder
+
+BATCH = 8
+"""Faces that go through the model at once; also what the pipeline holds between two stages."""
+
+Advance = Callable[..., None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RenderSettings:
+    """How a face is put onto a person."""
+
+    source: int = 0
+    """Decoder whose face is put in."""
+    person: int = 1
+    """Which person of the clip, 1 being the one seen longest."""
+    frames: tuple[int, int] | None = None
+    """(start, stop) frame indices; None for the whole clip."""
+    blend: BlendSettings = field(default_factory=BlendSettings)
+    backend: str = "mediapipe"
+    min_size: int = 32
+    """Faces lower than this in the frame (pixels) are left as they are, and counted."""
+    seed: int = 0
+    """Seed of the added sensor noise."""
+
+    def __post_init__(self) -> None:
+        if self.person < 1:
+            raise UserError("People are counted from 1.")
+        if self.frames is not None and not 0 <= self.frames[0] < self.frames[1]:
+            raise UserError(f"The frame range {self.frames[0]}:{self.frames[1]} is empty.", "Give --frames START:STOP.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """Which faces of a clip are to be swapped, found in a first pass."""
+
+    info: media.VideoInfo
+    faces: ClipFaces
+    person: Person
+    matrices: dict[int, np.ndarray]
+    """Frame index ► float32 (2, 3), frame pixels to the model's crop."""
+    polygons: dict[int, np.ndarray]
+    """Frame index ► face points in frame pixels, whose hull limits the swap."""
+    new: frozenset[int]
+    """Frames at which temporal filters start anew."""
+    start: int
+    stop: int
+    too_small: int
+    damage: media.Damage
+
+
+@dataclass(frozen=True, kw_only=True)
+class Counts:
+    """What happened to the frames."""
+
+    frames: int
+    """Frames written."""
+    with_face: int
+    """Frames in which the chosen person was found."""
+    swapped: int
+    passed: int
+    """Frames without the person's face (or with a tiny one), passed through unchanged."""
+    people: int
+    """People found in the clip."""
+    damaged: int
+    """Damaged parts that could not be decoded."""
+    seconds: dict[str, float]
+    """Busy time of each stage, s (stages run side by side; they don't add up to the wall clock)."""
+
+
+def plan(
+    video: Path, model: SwapAutoencoder, coverage: float, settings: RenderSettings, advance: Advance = lambda n=1: None
+) -> Plan:
+    """First pass: follow everybody, choose the person, steady the alignment.
+
+    Raises:
+        UserError: If the video can't be used, shows no face, or has no such person or frames.
+    """
+    info = media.probe(video)
+    start, stop = settings.frames or (0, None)
+    damage = media.Damage()
+    backend = open_backend(settings.backend)
+    frames = media.read_frames(video, start=start, stop=stop, damage=damage)
+    try:
+        faces = follow(_advancing(frames, advance), backend)
+    finally:
+        frames.close()
+        backend.close()
+    count = len(faces.times)
+    if count == 0:
+        raise UserError(f"{video} has no frame in the range asked for.", "Give a range inside the clip: --frames START:STOP")
+    if not faces.people:
+        raise UserError(f"{video}: no face found in {count} frames.", "There is nothing to swap in this clip.")
+    if settings.person > len(faces.people):
+        raise UserError(
+            f"{video} shows {len(faces.people)} people; there is no person {settings.person}.",
+            "`faceswap-hq extract` on it writes a contact sheet of the people, with their numbers.",
+        )
+    person = faces.people[settings.person - 1]
+    position = person.frames - start  # follow() keeps the clip's own frame indices
+    times = faces.times[position]
+    breaks = set(faces.cuts) | {int(person.frames[i]) for i in person.track_starts}
+    side = 256
+    steady = smooth_matrices(person.landmarks, person.frames, times, breaks, side)
+    matrices, polygons, too_small = {}, {}, 0
+    for frame, landmarks, matrix in zip(person.frames, person.landmarks, steady, strict=True):
+        if np.ptp(landmarks[:, 1]) < settings.min_size:
+            too_small += 1
+            continue
+        matrices[int(frame)] = alignment.scaled(matrix, side, model.settings.resolution, coverage)
+        polygons[int(frame)] = regions.oval_polygon(landmarks)
+    new = frozenset(breaks | {int(b) for a, b in itertools.pairwise(person.frames) if b - a > 1})
+    return Plan(
+        info=info, faces=faces, person=person, matrices=matrices, polygons=polygons, new=new,
+        start=start, stop=start + count, too_small=too_small, damage=damage,
+    )  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class Swapped:
+    """One finished frame."""
+
+    frame: media.Frame
+    """The frame as it was."""
+    image: np.ndarray
+    """uint8 (H, W, 3), RGB; the very array of ``frame`` where nothing was swapped."""
+    face: np.ndarray | None
+    """The model's raw face, float32 (S, S, 3), where one was swapped."""
+
+
+def swapped_frames(
+    plan: Plan,
+    model: SwapAutoencoder,
+    settings: RenderSettings,
+    *,
+    device: torch.device | None = None,
+    seconds: dict[str, float] | None = None,
+    indices: list[int] | None = None,
+) -> Iterator[Swapped]:
+    """Second pass: the clip's frames in order, with the face swapped where the plan has one.
+
+    The model runs on batches in this thread, blending in another, decoding in a third.
+
+    Args:
+        plan: From :func:`plan`.
+        model: In evaluation mode.
+        settings: The same as for the plan.
+        device: Where the model runs; default where it is.
+        seconds: Busy time of the stages is added here.
+        indices: Only these frames instead of the plan's range.
+    """
+    device = device or next(model.parameters()).device
+    seconds = seconds if seconds is not None else defaultdict(float)
+    state = BlendState(settings.blend.temporal, seed=settings.seed)
+    frames = media.read_frames(plan.info.path, start=plan.start, stop=plan.stop, indices=indices)
+    waiting: list[Future[Swapped]] = []
+    try:
+        with ThreadPoolExecutor(1, thread_name_prefix="blend") as pool, contextlib.closing(frames):
+            for batch in _batches(frames, BATCH):
+                drawn = _draw(batch, plan, model, settings.source, device, seconds)
+                for frame in batch:
+                    waiting.append(pool.submit(_blend, frame, drawn.get(frame.index), plan, settings, state, seconds))
+                while len(waiting) > BATCH:
+                    yield waiting.pop(0).result()
+            while waiting:
+                yield waiting.pop(0).result()
+    finally:
+        for future in waiting:
+            future.cancel()
+
+
+def _batches(frames: Iterable[media.Frame], size: int) -> Iterator[list[media.Frame]]:
+    batch: list[media.Frame] = []
+    for frame in frames:
+        batch.append(frame)
+        if len(batch) == size:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
+
+
+def _advancing(frames: Iterable[media.Frame], advance: Advance) -> Iterator[media.Frame]:
+    for frame in frames:
+        yield frame
+        advance(1)
+
+
+@torch.inference_mode()
+def _draw(
+    batch: list[media.Frame],
+    plan: Plan,
+    model: SwapAutoencoder,
+    source: int,
+    device: torch.device,
+    seconds: dict[str, float],
+) -> dict[int, tuple[np.ndarray, np.ndarray]]:
+    """Faces and masks of a batch by frame index: float32 (S, S, 3) and (S, S)."""
+    started = time.perf_counter()
+    size = model.settings.resolution
+    chosen = [frame for frame in batch if frame.index in plan.matrices]
+    if not chosen:
+        return {}
+    crops = np.stack([alignment.warp(frame.image, plan.matrices[frame.index], size) for frame in chosen])
+    between = time.perf_counter()
+    x = torch.from_numpy(crops).to(device).permute(0, 3, 1, 2).float().div_(255)
+    faces, masks = model(x.contiguous(memory_format=torch.channels_last), source)
+    faces_np = faces.permute(0, 2, 3, 1).float().cpu().contiguous().numpy()
+    masks_np = masks[:, 0].float().cpu().contiguous().numpy()
+    seconds["align"] += between - started
+    seconds["model"] += time.perf_counter() - between
+    return {frame.index: (faces_np[i], masks_np[i]) for i, frame in enumerate(chosen)}
+
+
+def _blend(
+    frame: media.Frame,
+    drawn: tuple[np.ndarray, np.ndarray] | None,
+    plan: Plan,
+    settings: RenderSettings,
+    state: BlendState,
+    seconds: dict[str, float],
+) -> Swapped:
+    if drawn is None:
+        return Swapped(frame=frame, image=frame.image, face=None)
+    started = time.perf_counter()
+    if frame.index in plan.new:
+        state.reset()
+    face, mask = drawn
+    result = blending.compose(
+        frame.image, face, mask, plan.matrices[frame.index],
+        polygon=plan.polygons[frame.index], settings=settings.blend, state=state,
+    )  # fmt: skip
+    seconds["blend"] += time.perf_counter() - started
+    return Swapped(frame=frame, image=result.image, face=face)
+
+
+def write_video(
+    plan: Plan,
+    frames: Iterable[Swapped],
+    fake: Path,
+    *,
+    real: Path | None = None,
+    compare: bool = False,
+    advance: Advance = lambda n=1: None,
+    seconds: dict[str, float] | None = None,
+) -> Counts:
+    """Encode swapped frames, unsigned, to exactly the paths given (the caller signs and publishes them).
+
+    Args:
+        plan: What the frames were made from.
+        frames: From :func:`swapped_frames`.
+        fake: File of the swapped video.
+        real: File of the matched real: the same frames through the same codec, face untouched.
+        compare: The fake file shows original and swap side by side.
+        advance: Called for every frame.
+        seconds: Busy time so far.
+    """
+    seconds = seconds if seconds is not None else defaultdict(float)
+    info = plan.info
+    part = (plan.start, plan.stop) if plan.start or (info.frames is not None and plan.stop < info.frames) else None
+    like = replace(info, width=2 * info.width) if compare else info
+    sound = info.path if info.has_audio else None
+    written = swapped = 0
+    with contextlib.ExitStack() as stack:
+        writer = stack.enter_context(media.VideoWriter(fake, like=like, audio_from=sound, frames=part))
+        control = None
+        if real is not None:
+            control = stack.enter_context(media.VideoWriter(real, like=info, audio_from=sound, frames=part))
+        for item in frames:
+            started = time.perf_counter()
+            image = np.concatenate([item.frame.image, item.image], axis=1) if compare else item.image
+            writer.write(image, item.frame.pts)
+            if control is not None:
+                control.write(item.frame.image, item.frame.pts)
+            seconds["hand to encoder"] += time.perf_counter() - started
+            written += 1
+            swapped += item.face is not None
+            advance(1)
+    return Counts(
+        frames=written,
+        with_face=len(plan.person.frames),
+        swapped=swapped,
+        passed=written - swapped,
+        people=len(plan.faces.people),
+        damaged=plan.damage.frames_lost,
+        seconds={key: round(value, 3) for key, value in seconds.items()},
+    )
+
+
+def counts_dict(counts: Counts) -> dict[str, Any]:
+    """Counts as JSON types, without the timings."""
+    return {key: value for key, value in vars(counts).items() if key != "seconds"}
