@@ -78,31 +78,35 @@ def measure(image: Array, mask: Array, *, space: ColorSpace = "rgb", trim: float
     values = cv2.cvtColor(image, cv2.COLOR_RGB2LAB) if space == "lab" else image
     inside = mask > 0
     weights = mask[inside].astype(np.float64)
-    colors = values[inside].astype(np.float64)
     total = float(weights.sum())
     if total <= 0:
         return ColorStatistics(space=space, mean=np.zeros(3), covariance=np.zeros((3, 3)), weight=0.0)
-    mean, covariance = _moments(colors, weights)
+    colors = np.ascontiguousarray(values[inside].T, np.float64)
     if trim is not None and total >= _PIXELS_FOR_SPREAD:
         mean, covariance = _robust_moments(colors, weights, trim, _NOISE[space])
+    else:
+        mean, covariance = _moments(colors, weights)
     return ColorStatistics(space=space, mean=mean, covariance=covariance, weight=total)
 
 
 def _moments(colors: Array, weights: Array) -> tuple[Array, Array]:
+    """Weighted mean (3,) and covariance (3, 3) of colours (3, N)."""
     share = weights / weights.sum()
-    mean = share @ colors
-    offset = colors - mean
-    return mean, (offset * share[:, None]).T @ offset
+    mean = colors @ share
+    offset = colors - mean[:, None]
+    return mean, (offset * share) @ offset.T
 
 
 def _robust_moments(colors: Array, weights: Array, trim: float, noise: float) -> tuple[Array, Array]:
-    """Moments of the largest cluster: start at the median, then let outliers fade (Tukey's biweight), four rounds."""
-    center = np.array([_weighted_median(channel, weights) for channel in colors.T])
-    spread = np.array([_weighted_median(channel, weights) for channel in np.abs(colors - center).T])
-    mean, covariance = center, np.diag(np.maximum(1.4826 * spread, noise) ** 2)
-    for _ in range(4):
-        offset = colors - mean
-        squared = np.einsum("ij,ij->i", offset @ np.linalg.inv(covariance + np.eye(3) * noise**2), offset)
+    """Moments of the largest cluster: start at the median, then let outliers fade (Tukey's biweight), three rounds."""
+    solid = colors[:, weights >= 0.5 * weights.max()]
+    center = _median(solid)
+    spread = 1.4826 * _median(np.abs(solid - center[:, None]))
+    mean, covariance = center, np.diag(np.maximum(spread, noise) ** 2)
+    for _ in range(3):
+        offset = colors - mean[:, None]
+        inverse = np.linalg.inv(covariance + np.eye(3) * noise**2)
+        squared = ((inverse @ offset) * offset).sum(axis=0)
         trust = weights * np.maximum(0.0, 1 - squared / (2 * trim) ** 2) ** 2
         if trust.sum() < _PIXELS_FOR_SPREAD:
             break
@@ -110,10 +114,10 @@ def _robust_moments(colors: Array, weights: Array, trim: float, noise: float) ->
     return mean, covariance
 
 
-def _weighted_median(values: Array, weights: Array) -> float:
-    order = np.argsort(values)
-    total = np.cumsum(weights[order])
-    return float(values[order][np.searchsorted(total, total[-1] / 2)])
+def _median(rows: Array) -> Array:
+    """Upper median of each row; np.median takes three times as long."""
+    middle = rows.shape[1] // 2
+    return np.partition(rows, middle, axis=1)[:, middle]
 
 
 def affine(

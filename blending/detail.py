@@ -15,6 +15,7 @@ _IMMERKAER = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], np.float32)
 _MAD_TO_SIGMA = 1.4826
 _PROBE = 1.0  # sigma of the second blur, pixels
 _MAX_BLUR = 4.0
+_SAMPLES = 8192  # pixels are looked at on a grid that leaves about as many
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,11 +59,13 @@ def noise_sigma(grey: Array, inside: Array) -> float:
         Standard deviation in the picture's units.
     """
     response = cv2.filter2D(grey, -1, _IMMERKAER, borderType=cv2.BORDER_REFLECT_101)
-    values = response[::2, ::2][inside[::2, ::2] > 0]
+    step = _step(inside)
+    values = response[::step, ::step][inside[::step, ::step] > 0]
     if values.size < 16:
         return 0.0
     # The filter's coefficients have norm 6.
-    return float(np.median(np.abs(values))) * _MAD_TO_SIGMA / 6.0
+    middle = values.size // 2
+    return float(np.partition(np.abs(values, out=values), middle)[middle]) * _MAD_TO_SIGMA / 6.0
 
 
 def blur_sigma(grey: Array, inside: Array) -> float:
@@ -78,14 +81,17 @@ def blur_sigma(grey: Array, inside: Array) -> float:
     Returns:
         Gaussian sigma in pixels, 0 to 4; 0 where there are no edges.
     """
-    again = cv2.GaussianBlur(grey, (0, 0), _PROBE, borderType=cv2.BORDER_REFLECT_101)
-    before, after = _gradient(grey), _gradient(again)
-    where = inside > 0
-    before, after = before[where], after[where]
-    if before.size < 64:
+    if min(grey.shape) < 3:
         return 0.0
-    sample = after[:: max(1, after.size // 4096)]
-    strong = after >= np.partition(sample, int(sample.size * 0.95))[int(sample.size * 0.95)]
+    again = _blur(grey, _PROBE)
+    step = _step(inside)
+    where = inside[1:-1:step, 1:-1:step] > 0
+    after = _gradient(again, step)[where]
+    if after.size < 64:
+        return 0.0
+    place = int(after.size * 0.95)
+    strong = after >= np.partition(after, place)[place]
+    before = _gradient(grey, step)[where]
     top, low = float(before[strong].sum()), float(after[strong].sum())
     if low <= 1e-12:
         return 0.0
@@ -96,11 +102,22 @@ def blur_sigma(grey: Array, inside: Array) -> float:
     return float(_PROBE / np.sqrt(ratio - 1))
 
 
-def _gradient(grey: Array) -> Array:
-    """Squared gradient by central differences."""
-    across = cv2.filter2D(grey, -1, np.array([[-0.5, 0, 0.5]], np.float32), borderType=cv2.BORDER_REFLECT_101)
-    down = cv2.filter2D(grey, -1, np.array([[-0.5], [0], [0.5]], np.float32), borderType=cv2.BORDER_REFLECT_101)
-    return cv2.add(cv2.multiply(across, across), cv2.multiply(down, down))
+def _blur(image: Array, sigma: float) -> Array:
+    """Gaussian blur with a kernel of three sigmas to each side."""
+    side = 2 * int(np.ceil(3 * sigma)) + 1
+    return cv2.GaussianBlur(image, (side, side), sigma, borderType=cv2.BORDER_REFLECT_101)
+
+
+def _gradient(grey: Array, step: int) -> Array:
+    """Squared gradient by central differences, at every ``step``-th pixel from the second on, borders left out."""
+    across = grey[1:-1:step, 2::step] - grey[1:-1:step, :-2:step]
+    down = grey[2::step, 1:-1:step] - grey[:-2:step, 1:-1:step]
+    return np.square(across, out=across) + np.square(down, out=down)
+
+
+def _step(inside: Array) -> int:
+    """Spacing of the pixels that are looked at."""
+    return max(1, int(np.sqrt(cv2.countNonZero(inside.view(np.uint8)) / _SAMPLES)))
 
 
 def match_sharpness(image: Array, source: Detail, target: Detail, *, strength: float = 1.0) -> Array:
@@ -121,13 +138,13 @@ def match_sharpness(image: Array, source: Detail, target: Detail, *, strength: f
         sigma = strength * float(np.sqrt(target.blur**2 - source.blur**2))
         if sigma < 0.2:
             return image
-        return cv2.GaussianBlur(image, (0, 0), min(sigma, _MAX_BLUR), borderType=cv2.BORDER_REFLECT_101)
+        return _blur(image, min(sigma, _MAX_BLUR))
     # Gradient of an edge blurred by s relative to the same blurred by p more; the sharpened edge must gain s / t.
     loss = 1 - source.blur / np.sqrt(source.blur**2 + _PROBE**2)
     amount = strength * float(np.clip((source.blur / target.blur - 1) / max(loss, 0.05), 0.0, 1.0))
     if amount < 0.05:
         return image
-    blurred = cv2.GaussianBlur(image, (0, 0), _PROBE, borderType=cv2.BORDER_REFLECT_101)
+    blurred = _blur(image, _PROBE)
     sharp = cv2.addWeighted(image, 1 + amount, blurred, -amount, 0.0)
     return np.clip(sharp, 0.0, 1.0, out=sharp)
 

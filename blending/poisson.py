@@ -4,8 +4,9 @@ Poisson editing (Perez, Gangnet and Blake, "Poisson Image Editing", 2003) asks f
 inside a domain is the source's and whose values on the domain's boundary are the frame's. Written for the correction
 ``m = u - source`` this is Laplace's equation: ``m`` is the harmonic membrane through the boundary's differences
 ``frame - source`` (Farbman et al., "Coordinates for Instant Image Cloning", 2009). A membrane is smooth, so it is found
-from coarse to fine: a cascade of grids, a few Chebyshev-weighted Jacobi sweeps on each, and, where digits are wanted,
-multigrid V-cycles until the residual is small. Mixed gradients only add a right-hand side.
+from coarse to fine (full multigrid): a direct solve on a grid of a few cells, a V-cycle with Chebyshev-weighted Jacobi
+sweeps on each finer one, and, where digits are wanted, V-cycles on the finest until the residual is small. Mixed
+gradients only add a right-hand side.
 
 Every array's position is the frame's own, so nothing moves when the mask's bounding box does. Array borders are free
 (Neumann): pass a region whose border is either the frame's own or at least one pixel outside the domain.
@@ -14,6 +15,7 @@ Every array's position is the frame's own, so nothing moves when the mask's boun
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Literal
 
 import cv2
@@ -23,30 +25,30 @@ from numpy.typing import NDArray
 Array = NDArray[Any]
 Gradients = Literal["import", "mixed"]
 
-_UP = np.array([[0, 1, 0], [1, 0, 1], [0, 1, 0]], np.float32)
-_COARSEST_SWEEPS = 24
-_MAX_LEVELS = 12
+_NEIGHBOURS = np.array([[0, 1, 0], [1, 0, 1], [0, 1, 0]], np.float32)
+_COARSEST = 48  # unknowns that are solved for directly
+_CYCLE_SWEEPS = 2
 
 
 @dataclass(frozen=True, kw_only=True)
 class Accuracy:
     """How far the solver goes.
 
+    Every coarser grid gets one V-cycle on the way up in any case.
+
     Attributes:
-        sweeps: Jacobi sweeps on the finest grid of the cascade; coarser grids get ``coarse_sweeps``.
-        coarse_sweeps: Sweeps on each coarser grid, where they cost little.
-        cycles: At most this many V-cycles after the cascade; 0 stops at the cascade.
-        tolerance: V-cycles stop when the largest residual, in image units per pixel, is below this.
+        sweeps: Jacobi sweeps on the finest grid.
+        cycles: At most this many V-cycles on the finest grid; 0 stops at the sweeps.
+        tolerance: V-cycles stop when the largest residual, in image units, is below this.
     """
 
     sweeps: int = 2
-    coarse_sweeps: int = 6
     cycles: int = 0
     tolerance: float = 1e-6
 
 
 FAST = Accuracy()
-EXACT = Accuracy(sweeps=4, cycles=60)
+EXACT = Accuracy(cycles=60)
 
 
 def blend(
@@ -136,20 +138,15 @@ def correction(
     if gradients == "mixed" and grid != 1:
         raise ValueError("mixed gradients need grid=1")
     height, width = domain.shape
+    difference = cv2.subtract(frame, source)
     if grid > 1:
         small = (-(-width // grid), -(-height // grid))
         pad = (0, small[1] * grid - height, 0, small[0] * grid - width)
         if any(pad):
-            frame, source, domain = (
-                cv2.copyMakeBorder(array, *pad, cv2.BORDER_REPLICATE) for array in (frame, source, domain)
-            )
-        difference = cv2.subtract(
-            cv2.resize(frame, small, interpolation=cv2.INTER_AREA),
-            cv2.resize(source, small, interpolation=cv2.INTER_AREA),
-        )
+            difference = cv2.copyMakeBorder(difference, *pad, cv2.BORDER_REPLICATE)
+            domain = cv2.copyMakeBorder(domain, *pad, cv2.BORDER_REPLICATE)
+        difference = cv2.resize(difference, small, interpolation=cv2.INTER_AREA)
         domain = as_domain(cv2.resize(domain, small, interpolation=cv2.INTER_AREA) >= 128)
-    else:
-        difference = cv2.subtract(frame, source)
     if smoothing > 0 or limit is not None:
         difference = _steady(difference, boundary(domain), smoothing / grid, limit, center)
     right = mixed_divergence(frame, source) if gradients == "mixed" else None
@@ -242,19 +239,20 @@ def membrane(
     known = (ring > 0).astype(np.float32)
     if weight is not None:
         known *= weight
-    levels = _build(difference, known, domain, right)
-    solution = levels[-1].fill(None)
-    for depth in range(len(levels) - 1, -1, -1):
+    levels = _build(difference, ring, known, domain, right, screening)
+    solution = levels[-1].fill(np.zeros_like(levels[-1].values))
+    _solve_coarsest(solution, levels[-1], levels[-1].right)
+    for depth in range(len(levels) - 2, -1, -1):
         level = levels[depth]
-        if depth < len(levels) - 1:
-            solution = level.fill(solution)
-        sweeps = accuracy.sweeps if depth == 0 else accuracy.coarse_sweeps
-        _smooth(solution, level, level.right, _COARSEST_SWEEPS if depth == len(levels) - 1 else sweeps, screening)
+        solution = level.fill(_enlarge(solution, *level.free.shape))
+        if depth > 0:
+            _cycle(solution, levels, depth, level.right)
+    _smooth(solution, levels[0], levels[0].right, accuracy.sweeps)
     for _ in range(accuracy.cycles):
-        residual = _residual(solution, levels[0], levels[0].right, screening)
-        if float(np.abs(residual).max(initial=0.0)) < accuracy.tolerance:
+        residual = _residual(solution, levels[0], levels[0].right)
+        if float(cv2.norm(residual, cv2.NORM_INF)) < accuracy.tolerance:
             break
-        _cycle(solution, levels, 0, levels[0].right, screening)
+        _cycle(solution, levels, 0, levels[0].right)
     return solution
 
 
@@ -262,48 +260,57 @@ def membrane(
 class _Level:
     """One grid: what is known on it, and where the unknowns are."""
 
-    size: int  # this grid's pixel in finest pixels
-    values: Array  # (h, w, C) known values times their weight
-    known: Array  # (h, w) weight of what is known
+    values: Array  # (h, w, C) what is known, where ...
+    known: Array  # (h, w) uint8 ... this is above 0
     free: Array  # (h, w) uint8, 1 where unknown
+    weights: Array  # `free` as float32 for each channel
     right: Array | None
-    free_channels: Array  # `free` as float32 for each channel
+    diagonal: float  # 4 + screening in this grid's pixels
+    inverse: Array | None = None  # of the matrix of the unknowns, on the coarsest grid
 
-    def fill(self, coarser: Array | None) -> Array:
-        """Known values where there are any, the coarser grid's solution elsewhere."""
-        height, width, channels = self.values.shape
-        has = self.known > 0
-        value = self.values / np.maximum(self.known, 1e-12)[..., None]
-        if coarser is None:
-            weight = float(self.known.sum())
-            mean = self.values.sum(axis=(0, 1)) / weight if weight > 0 else np.zeros(channels, np.float32)
-            result = np.empty_like(self.values)
-            result[:] = mean
-        else:
-            result = _enlarge(coarser, height, width)
-        return cv2.copyTo(value, has.view(np.uint8), result).reshape(height, width, channels)
+    def fill(self, start: Array) -> Array:
+        """Known values where there are any, ``start`` elsewhere; in place."""
+        return cv2.copyTo(self.values, self.known, start).reshape(self.values.shape)
 
 
-def _build(difference: Array, known: Array, domain: Array, right: Array | None) -> list[_Level]:
+def _build(
+    difference: Array, ring: Array, trust: Array, domain: Array, right: Array | None, screening: float
+) -> list[_Level]:
     channels = difference.shape[2]
-    values = difference * known[..., None]
     free = (domain > 0).view(np.uint8)
-    size = 1
+    weighted = cv2.multiply(difference, _spread(trust, channels)).reshape(difference.shape)
+    values, known = difference, ring
     levels: list[_Level] = []
     while True:
-        levels.append(_Level(size, values, known, free, right, _spread(free, channels)))
-        height, width = free.shape
-        if len(levels) == _MAX_LEVELS or min(height, width) <= 2 or not free.any():
+        weights = _spread(free.astype(np.float32), channels)
+        levels.append(_Level(values, known, free, weights, right, 4 + screening * 4 ** len(levels)))
+        if cv2.countNonZero(free) <= _COARSEST or min(free.shape) <= 2:
+            levels[-1].inverse = _inverse(free, levels[-1].diagonal)
             return levels
-        values, known = _halve(values), _halve(known)
+        weighted, trust = _halve(weighted), _halve(trust)
+        values = weighted / np.maximum(trust, np.float32(1e-12))[..., None]
+        known = (trust > 0).view(np.uint8)
         free = _halve_all(free)
-        right = None if right is None else 4 * _halve(right * levels[-1].free_channels)
-        size *= 2
+        right = None if right is None else 4 * _halve(right * weights)
 
 
-def _spread(free: Array, channels: int) -> Array:
-    plane = free.astype(np.float32)
-    return cv2.merge([plane] * channels).reshape(*free.shape, channels)
+def _inverse(free: Array, diagonal: float) -> Array:
+    """Inverse of the 5-point matrix of a small grid's unknowns, free at the grid's borders."""
+    height, width = free.shape
+    index = np.arange(height * width).reshape(height, width)
+    matrix = np.zeros((height * width, height * width))
+    for low, high in ((index[:-1], index[1:]), (index[:, :-1], index[:, 1:])):
+        matrix[low.ravel(), high.ravel()] = matrix[high.ravel(), low.ravel()] = -1
+    # A neighbour beyond the border repeats the pixel itself.
+    np.fill_diagonal(matrix, diagonal - 4 - matrix.sum(axis=1))
+    inside = free.ravel() > 0
+    matrix = matrix[np.ix_(inside, inside)]
+    # Without any known value and without screening the mean is undetermined; the small number holds it where it is.
+    return np.linalg.inv(matrix + 1e-6 * np.eye(len(matrix))).astype(np.float32)
+
+
+def _spread(plane: Array, channels: int) -> Array:
+    return cv2.merge([plane] * channels).reshape(*plane.shape, channels)
 
 
 def _even(array: Array, border: int) -> Array:
@@ -331,44 +338,53 @@ def _enlarge(array: Array, height: int, width: int) -> Array:
     return np.ascontiguousarray(large[:height, :width])
 
 
-def _smooth(solution: Array, level: _Level, right: Array | None, sweeps: int, screening: float) -> None:
-    """Chebyshev-weighted Jacobi sweeps, in place, on the unknowns alone.
-
-    The weights damp the upper three quarters of the spectrum, which is what the coarser grid cannot see.
-    """
-    pull = screening * level.size**2
-    diagonal = 4 + pull
-    top, low = 2.0, 0.25 if level.size else 0.0
+@lru_cache(maxsize=256)
+def _kernels(sweeps: int, diagonal: float) -> tuple[tuple[float, Array], ...]:
+    """Jacobi steps whose weights are Chebyshev's for the upper part of the spectrum, which coarser grids cannot see."""
+    top, low = 2.0, 0.25
+    steps = []
     for k in range(sweeps):
         root = np.cos(np.pi * (2 * k + 1) / (2 * sweeps))
-        step = 1.0 / ((top + low) / 2 + (top - low) / 2 * root) / diagonal
-        kernel = _UP * np.float32(step)
+        step = float(1.0 / ((top + low) / 2 + (top - low) / 2 * root) / diagonal)
+        kernel = _NEIGHBOURS * np.float32(step)
         kernel[1, 1] = -diagonal * step
+        steps.append((step, kernel))
+    return tuple(steps)
+
+
+def _smooth(solution: Array, level: _Level, right: Array | None, sweeps: int) -> None:
+    """Jacobi sweeps, in place, on the unknowns alone."""
+    for step, kernel in _kernels(sweeps, level.diagonal):
         change = cv2.filter2D(solution, -1, kernel, borderType=cv2.BORDER_REPLICATE)
         if right is not None:
-            cv2.scaleAdd(right, -step, change, dst=change)
-        cv2.accumulateProduct(change, level.free_channels, solution)
+            change = cv2.scaleAdd(right, -step, change, dst=change)
+        cv2.accumulateProduct(change, level.weights, solution)
 
 
-def _residual(solution: Array, level: _Level, right: Array | None, screening: float) -> Array:
-    kernel = _UP.copy()
-    kernel[1, 1] = -4 - screening * level.size**2
-    residual = cv2.filter2D(solution, -1, kernel, borderType=cv2.BORDER_REPLICATE).reshape(solution.shape)
+def _residual(solution: Array, level: _Level, right: Array | None) -> Array:
+    kernel = _NEIGHBOURS.copy()
+    kernel[1, 1] = -level.diagonal
+    residual = cv2.filter2D(solution, -1, kernel, borderType=cv2.BORDER_REPLICATE)
     if right is not None:
-        residual = cv2.subtract(residual, right)
-    return residual * level.free_channels
+        residual = cv2.subtract(residual, right.reshape(residual.shape))
+    return cv2.multiply(residual.reshape(solution.shape), level.weights).reshape(solution.shape)
 
 
-def _cycle(solution: Array, levels: list[_Level], depth: int, right: Array | None, screening: float) -> None:
+def _solve_coarsest(solution: Array, level: _Level, right: Array | None) -> None:
+    residual = _residual(solution, level, right)
+    inside = level.free > 0
+    solution[inside] += level.inverse @ residual[inside]
+
+
+def _cycle(solution: Array, levels: list[_Level], depth: int, right: Array | None) -> None:
+    """One V-cycle from this grid down, in place."""
     level = levels[depth]
     if depth == len(levels) - 1:
-        _smooth(solution, level, right, _COARSEST_SWEEPS, screening)
+        _solve_coarsest(solution, level, right)
         return
-    _smooth(solution, level, right, 3, screening)
-    residual = _residual(solution, level, right, screening)
-    coarse_right = -4 * _halve(residual)
+    _smooth(solution, level, right, _CYCLE_SWEEPS)
+    coarse_right = _halve(_residual(solution, level, right)) * np.float32(-4)
     error = np.zeros_like(levels[depth + 1].values)
-    _cycle(error, levels, depth + 1, coarse_right, screening)
-    height, width = solution.shape[:2]
-    cv2.accumulateProduct(_enlarge(error, height, width), level.free_channels, solution)
-    _smooth(solution, level, right, 3, screening)
+    _cycle(error, levels, depth + 1, coarse_right)
+    cv2.accumulateProduct(_enlarge(error, *solution.shape[:2]), level.weights, solution)
+    _smooth(solution, level, right, _CYCLE_SWEEPS)
