@@ -14,6 +14,8 @@ from faceswap_hq.errors import UserError
 
 BACKENDS = ("mediapipe", "face-alignment")
 
+_BLANK = np.zeros((64, 64, 3), np.uint8)
+
 HEADLESS_OPENCV = "pip install --force-reinstall --no-deps opencv-contrib-python-headless==4.11.0.86"
 
 
@@ -85,6 +87,7 @@ class MediaPipeBackend:
         self._finder: Any = None
         self._since_look = 0
         self._several = False
+        self._met = False
         with _quiet_start():
             self._solutions = _import_mediapipe().solutions
 
@@ -98,6 +101,7 @@ class MediaPipeBackend:
                     min_detection_confidence=0.5,
                     min_tracking_confidence=0.5,
                 )
+                self._meshes[faces].process(_BLANK)  # builds the graph, which is when it chatters
         return self._meshes[faces]
 
     def _look(self, image: np.ndarray) -> int:
@@ -106,6 +110,7 @@ class MediaPipeBackend:
                 self._finder = self._solutions.face_detection.FaceDetection(
                     model_selection=0, min_detection_confidence=0.5
                 )
+                self._finder.process(_BLANK)
         return len(self._finder.process(image).detections or [])
 
     def detect(self, image: np.ndarray) -> list[np.ndarray]:
@@ -122,7 +127,9 @@ class MediaPipeBackend:
                 self._several = several
             self._since_look = (self._since_look + 1) % self.look_every
             mesh = self._mesh(self._max_faces if self._several else 1)
-        found = mesh.process(np.ascontiguousarray(image)).multi_face_landmarks or []
+        with contextlib.nullcontext() if self._met else _quiet_start():  # it warns once, at the first face
+            found = mesh.process(np.ascontiguousarray(image)).multi_face_landmarks or []
+        self._met = self._met or bool(found)
         return [np.array([(p.x, p.y, p.z) for p in face.landmark], np.float32) * scale for face in found]
 
     def _drop(self, faces: int) -> None:
