@@ -129,6 +129,8 @@ def crop_clips(
                     excluded.append(Excluded(clip=clip, reason="no face found in the frames looked at"))
             except UserError as error:
                 excluded.append(Excluded(clip=clip, reason=error.message))
+            except (FileNotFoundError, PermissionError) as error:
+                excluded.append(Excluded(clip=clip, reason=f"{clip.path} cannot be read: {error.strerror}."))
             if progress is not None:
                 progress()
     return used, excluded
@@ -201,7 +203,7 @@ def _read_picture(path: Path) -> np.ndarray:
                 raise UserError(f"{path} has {width} x {height} pixels; more than {_MAX_PIXELS:,} are not read.")
             return np.ascontiguousarray(ImageOps.exif_transpose(picture).convert("RGB"))
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise UserError(f"{path} is not a picture that can be decoded: {error}.") from error
+        raise UserError(f"{path} is not a picture that can be decoded: {str(error).rstrip('.')}.") from error
 
 
 # ------------------------------------------------------------------------------------------------------------ faces

@@ -99,7 +99,7 @@ class DetectorCard:
         checks: dict[str, bool] = {
             "architecture": isinstance(self.architecture, str) and bool(self.architecture),
             "input_size": _integer(self.input_size) and 8 <= self.input_size <= 2048,
-            "std": min(self.std) > 0,
+            "std": all(value > 0 for value in self.std),
             "color_order": self.color_order in ("RGB", "BGR"),
             "crop_margin": _number(self.crop_margin) and 0.2 <= self.crop_margin <= 10,
             "alignment": self.alignment in ("box", "aligned"),
@@ -161,7 +161,7 @@ def card_from_dict(values: Any, where: str | Path) -> DetectorCard:
     if not isinstance(values, dict) or values.get("format") != FORMAT:
         raise UserError(f"{where} is not a {FORMAT}.")
     version = values.get("version")
-    if not _integer(version) or version < 1:
+    if not isinstance(version, int) or version < 1:
         raise UserError(f"{where} is damaged: its version is {version!r}.")
     if version > VERSION:
         raise UserError(

@@ -208,7 +208,7 @@ def _placed(module: nn.Module, device: str) -> nn.Module:
     name = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
     try:
         place = torch.device(name)
-        return module.to(place, memory_format=torch.channels_last).eval()
+        return module.to(place).to(memory_format=torch.channels_last).eval()
     except (RuntimeError, AssertionError) as error:
         raise UserError(f"The device {device!r} cannot be used here: {str(error).splitlines()[0]}.") from error
 

@@ -10,7 +10,15 @@ from typing import Any
 
 from faceswap_hq.errors import UserError
 from faceswap_hq.files import sha256_file, write_json
-from stress.detectors.card import EXPLANATIONS, FORMAT, VERSION, DetectorCard, card_from_dict, card_from_header, card_path
+from stress.detectors.card import (
+    EXPLANATIONS,
+    FORMAT,
+    VERSION,
+    DetectorCard,
+    card_from_dict,
+    card_from_header,
+    card_path,
+)
 from stress.detectors.weights import describe, read_checkpoint
 
 
@@ -66,8 +74,8 @@ def _draft(checkpoint: Path, content: dict[str, Any], metadata: dict[str, str]) 
         return dataclasses.replace(embedded, sha256=sha256_file(checkpoint)).to_dict()
     seen = describe(content)
     if not seen["tensors"]:
-        raise UserError(f"{checkpoint} holds no named tensors.", f"At its top there are: {', '.join(list(content)[:8])}.")
-    blanks = {field.name: None for field in dataclasses.fields(DetectorCard)}
+        raise UserError(f"{checkpoint} holds no named tensors.", f"At its top: {', '.join(list(content)[:8])}.")
+    blanks: dict[str, Any] = {field.name: None for field in dataclasses.fields(DetectorCard)}
     return {
         "format": FORMAT,
         "version": VERSION,

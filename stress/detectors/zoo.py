@@ -85,7 +85,10 @@ def default_card(architecture: str, *, output: str = "logit", crop_margin: float
         name = _timm_name(architecture)
         published = timm.get_pretrained_cfg(name)
         size = published.input_size[-1] if published else 224
-        mean, std = (published.mean, published.std) if published else (_HALF, _HALF)
+        mean, std = _HALF, _HALF
+        if published:
+            (a, b, c), (d, e, f) = published.mean, published.std
+            mean, std = (a, b, c), (d, e, f)
     return DetectorCard(
         architecture=architecture,
         input_size=size,

@@ -53,7 +53,9 @@ def hold_out(crops: Sequence[Crops], share: float, seed: int) -> Held:
 
 
 def _divide(crops: Iterable[Crops], chosen: frozenset[str]) -> Held:
-    train, validation, left_out = [], [], []
+    train: list[Crops] = []
+    validation: list[Crops] = []
+    left_out: list[Crops] = []
     for item in crops:
         inside = chosen.issuperset(item.clip.people)
         (validation if inside else train if chosen.isdisjoint(item.clip.people) else left_out).append(item)

@@ -261,7 +261,7 @@ def freeze(module: nn.Module, layers: str | int) -> list[nn.Module]:
     first = weighted[-count]
     for part in leaves[first:]:
         part.requires_grad_(True)
-    return [part for part in leaves[:first] if list(part.parameters()) or list(part.buffers())]
+    return [part for part in leaves[:first] if part.state_dict()]
 
 
 def _is_weight_layer(part: nn.Module) -> bool:

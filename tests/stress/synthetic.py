@@ -33,7 +33,8 @@ def crops(people: int, *, artefact: float, size: int = 32, frames: int = 6, seed
     texture = artefact * ((rows + columns) % 4 < 2)[..., None]
     found = []
     for number in range(people):
-        picture = cv2.resize(rng.uniform(60, 190, (5, 5, 3)).astype(np.float32), (size, size), interpolation=cv2.INTER_CUBIC)
+        coarse = rng.uniform(60, 190, (5, 5, 3)).astype(np.float32)
+        picture = cv2.resize(coarse, (size, size), interpolation=cv2.INTER_CUBIC)
         target, source = f"s{seed}p{number}", f"s{seed}p{(number + 1) % people}"
         for label in (0, 1):
             noisy = picture + rng.normal(0, 5, (frames, size, size, 3)) + label * texture

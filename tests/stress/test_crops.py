@@ -1,0 +1,233 @@
+from __future__ import annotations
+
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+import pytest
+
+from faceswap_hq.errors import UserError
+from faceswap_hq.faces import landmarks
+from faceswap_hq.places import cache_dir
+from stress.api import FaceCrop
+from stress.data.crops import crop_clips, crop_face, evenly_spaced, sample_frames
+from tests.stress.synthetic import clip
+
+# A square of 100 px with its middle at (150, 90) in a picture of 320 x 240.
+SQUARE = np.array([[100, 40, 0], [200, 40, 0], [200, 140, 0], [100, 140, 0]], np.float32)
+
+
+def _video(path: Path, frames: int, size: tuple[int, int] = (96, 64)) -> Path:
+    """A clip whose every frame is one grey level: 40 plus its number."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264rgb" if path.suffix == ".mkv" else "mpeg4", rate=Fraction(25))
+        stream.width, stream.height = size
+        stream.pix_fmt = "rgb24" if path.suffix == ".mkv" else "yuv420p"
+        for number in range(frames):
+            image = np.full((size[1], size[0], 3), 40 + number, np.uint8)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(image)))
+        container.mux(stream.encode())
+    return path
+
+
+class _StandIn:
+    """A landmark backend that finds a fixed face in pictures that are bright enough."""
+
+    name, points = "stand-in", 4
+
+    def __init__(self, faces, darkest: float = 0.0):
+        self.faces, self.darkest, self.calls, self.closed = faces, darkest, 0, 0
+
+    def detect(self, image):
+        self.calls += 1
+        return self.faces if image.mean() >= self.darkest else []
+
+    def reset(self):
+        raise AssertionError("unrelated pictures need no reset")
+
+    def close(self):
+        self.closed += 1
+
+
+@pytest.fixture
+def backend(monkeypatch):
+    stand_in = _StandIn([np.array([[20, 10, 0], [60, 50, 0]], np.float32)])
+
+    def opened(*_, static, **__):
+        assert static
+        return stand_in
+
+    monkeypatch.setattr(landmarks, "open_backend", opened)
+    return stand_in
+
+
+@pytest.mark.parametrize(("count", "wanted"), [(100, 16), (17, 16), (16, 16), (5, 16), (1, 3), (1000, 1), (0, 4)])
+def test_frames_are_spread_evenly_over_the_whole_clip(count, wanted):
+    found = np.array(evenly_spaced(count, wanted))
+    assert len(found) == len(set(found.tolist())) == min(count, wanted)
+    if count:
+        edges = np.array([-0.5 - found[0], *found, count - 0.5 + (count - 1 - found[-1])])  # mirrored at both ends
+        gaps = np.diff(edges)
+        assert gaps.max() - gaps.min() <= 2
+        assert found[0] >= 0
+        assert found[-1] <= count - 1
+
+
+def test_frames_of_videos_pictures_and_folders(tmp_path):
+    video = _video(tmp_path / "a.mkv", 40)
+    found = list(sample_frames(video, 4))
+    assert [number for number, _ in found] == [5, 15, 25, 35]
+    assert [int(image.mean().round()) - 40 for _, image in found] == [5, 15, 25, 35]
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    for number in range(3):
+        image = np.zeros((8, 9, 3), np.uint8)
+        image[..., 2] = 50 * number  # red, in OpenCV's order
+        cv2.imwrite(str(folder / f"{number}.png"), image)
+    assert [(n, image[0, 0].tolist()) for n, image in sample_frames(folder, 2)] == [(0, [0, 0, 0]), (2, [100, 0, 0])]
+    assert [n for n, _ in sample_frames(folder / "1.png", 5)] == [0]
+
+
+def test_upright_crop_is_the_margin_times_the_longer_side_around_the_middle():
+    rows, columns = np.mgrid[:240, :320]
+    picture = np.stack([columns % 256, rows, np.zeros_like(rows)], -1).astype(np.uint8)
+    crop = crop_face(picture, SQUARE, FaceCrop(input_size=130, crop_margin=1.3))
+    np.testing.assert_array_equal(crop, picture[25:155, 85:215])  # 130 px: whole pixels, no resampling
+    small = crop_face(picture, SQUARE, FaceCrop(input_size=65, crop_margin=1.3))
+    expected = picture[25:155, 85:215].reshape(65, 2, 65, 2, 3).mean((1, 3))
+    np.testing.assert_allclose(small, expected, atol=0.51)  # shrinking averages areas
+    assert crop_face(picture, SQUARE, FaceCrop(input_size=300, crop_margin=1.3)).shape == (300, 300, 3)
+
+
+def test_a_crop_that_leaves_the_picture_repeats_its_edge():
+    picture = np.full((60, 80, 3), 90, np.uint8)
+    picture[:, 0] = 200
+    face = np.array([[-20, 10, 0], [20, 50, 0]], np.float32)
+    crop = crop_face(picture, face, FaceCrop(input_size=40, crop_margin=1.0))
+    assert (crop[:, :21] == 200).all()
+    assert (crop[:, 21:] == 90).all()
+
+
+@pytest.mark.parametrize("angle", [-35, 0, 50])
+def test_aligned_crop_of_a_turned_face_is_the_crop_of_the_upright_face(angle):
+    """A face turned together with its picture gives the same crop; the upright box does not."""
+    from faceswap_hq.faces.alignment import _RIGID_478
+
+    points = np.zeros((478, 3), np.float32)
+    generic = np.array(list(_RIGID_478.values()))
+    points[:, :2] = generic[:, :2].mean(0) * (1, -1)
+    points[list(_RIGID_478), :2] = generic[:, :2] * (1, -1)
+    points = points * 14 + (200, 200, 0)
+    rng = np.random.default_rng(0)
+    picture = cv2.GaussianBlur(rng.integers(0, 256, (400, 400, 3), np.uint8), (0, 0), 6)
+    picture = cv2.normalize(picture, None, 0, 255, cv2.NORM_MINMAX)
+    turn = cv2.getRotationMatrix2D((200, 200), angle, 1)
+    turned = cv2.warpAffine(picture, turn, (400, 400), flags=cv2.INTER_CUBIC)
+    moved = points.copy()
+    moved[:, :2] = points[:, :2] @ turn[:, :2].T + turn[:, 2]
+    settings = FaceCrop(input_size=96, crop_margin=1.4, alignment="aligned")
+    a, b = crop_face(picture, points, settings), crop_face(turned, moved, settings)
+    assert np.abs(a.astype(int) - b).mean() < 2.5
+    if angle:
+        box = crop_face(turned, moved, FaceCrop(input_size=96, crop_margin=1.4))
+        assert np.abs(a.astype(int) - box).mean() > 10
+
+
+def test_the_biggest_face_is_taken(backend, tmp_path):
+    big, small = np.array([[0, 0, 0], [40, 40, 0]], np.float32), np.array([[50, 5, 0], [60, 12, 0]], np.float32)
+    backend.faces = [small, big]
+    picture = np.zeros((64, 96, 3), np.uint8)
+    picture[:40, :40] = 255
+    cv2.imwrite(str(tmp_path / "a.png"), picture)
+    settings = FaceCrop(input_size=40, crop_margin=1.0)
+    (found,), _ = crop_clips([clip("a", 0, ("p",), tmp_path / "a.png")], settings)
+    assert (found.images == 255).all()
+
+
+def test_clips_without_a_face_or_a_decodable_frame_are_excluded_with_the_reason(backend, tmp_path):
+    good = _video(tmp_path / "good.mkv", 20)
+    dark = _video(tmp_path / "dark.mkv", 6)
+    broken = tmp_path / "broken.mp4"
+    broken.write_bytes(b"no video")
+    backend.darkest = 50  # grey levels 50 and up have a face
+    clips = [clip(path.stem, 1, ("p",), path) for path in (good, dark, broken, tmp_path / "gone.mp4")]
+    ticks = []
+    used, excluded = crop_clips(clips, FaceCrop(input_size=32), 10, lambda: ticks.append(1))
+    assert len(ticks) == 4
+    assert [item.clip.id for item in used] == ["good"]
+    assert used[0].frames.tolist() == [11, 13, 15, 17, 19]  # frames without a face are not there
+    assert used[0].images.shape == (5, 32, 32, 3)
+    assert [item.clip.id for item in excluded] == ["dark", "broken", "gone"]
+    assert "no face" in excluded[0].reason
+    assert all(str(item.clip.path) in item.reason for item in excluded[1:])
+
+
+def test_cache_serves_the_same_crops_follows_content_and_settings_and_survives_damage(backend, tmp_path):
+    video = _video(tmp_path / "a.mkv", 8)
+    one = [clip("a", 0, ("p",), video)]
+    settings = FaceCrop(input_size=48)
+    (first,), _ = crop_clips(one, settings, 4)
+    assert (backend.calls, backend.closed) == (4, 1)
+    moved = tmp_path / "moved.mkv"
+    moved.write_bytes(video.read_bytes())
+    (again,), _ = crop_clips([clip("b", 1, ("q",), moved)], settings, 4)
+    assert backend.calls == 4  # by content: another name, another label, the same faces
+    assert again.clip.id == "b"
+    np.testing.assert_array_equal(first.images, again.images)
+    np.testing.assert_array_equal(first.frames, again.frames)
+
+    calls = backend.calls
+    for other in (FaceCrop(input_size=40), FaceCrop(input_size=48, crop_margin=1.5)):
+        crop_clips(one, other, 4)
+        assert backend.calls == (calls := calls + 4)
+    crop_clips(one, settings, 5)
+    assert backend.calls == (calls := calls + 5)
+    for stored in (cache_dir() / "crops").rglob("*.npz"):
+        stored.write_bytes(stored.read_bytes()[:60])
+    (anew,), _ = crop_clips(one, settings, 4)
+    assert backend.calls == calls + 4
+    np.testing.assert_array_equal(anew.images, first.images)
+    assert not list(cache_dir().rglob(".*"))  # nothing half-written stays
+
+
+def test_a_clip_without_faces_is_remembered_too(backend, tmp_path):
+    backend.faces = []
+    one = [clip("a", 0, ("p",), _video(tmp_path / "a.mkv", 4))]
+    for _ in range(2):
+        assert crop_clips(one, FaceCrop(input_size=48), 4)[1][0].reason.startswith("no face")
+    assert backend.calls == 4
+
+
+@pytest.mark.parametrize("content", [b"", b"\x89PNG\r\n\x1a\n and no more", b"text"])
+def test_pictures_that_cannot_be_decoded(tmp_path, content):
+    path = tmp_path / "a.png"
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=r"a\.png is not a picture"):
+        list(sample_frames(path, 1))
+
+
+@pytest.mark.parametrize("side", [11_000, 20_000])
+def test_enormous_pictures_are_refused_before_they_are_unpacked(tmp_path, side):
+    path = tmp_path / "a.png"
+    cv2.imwrite(str(path), np.zeros((side, side), np.uint8), [cv2.IMWRITE_PNG_BILEVEL, 1])
+    with pytest.raises(UserError, match=r"11000 x 11000|400000000 pixels"):
+        list(sample_frames(path, 1))
+
+
+@pytest.mark.footage
+def test_real_faces_are_found_and_fill_the_crop(footage):
+    from stress.data.layouts import read_dataset
+
+    clips = [item for item in read_dataset(None, footage / "cast") if item.id in ("p02", "p06")]
+    used, excluded = crop_clips(clips, FaceCrop(input_size=128), 3)
+    assert not excluded
+    assert [len(item.frames) for item in used] == [3, 3]
+    backend = landmarks.open_backend(static=True)
+    for item in used:
+        faces = backend.detect(np.ascontiguousarray(cv2.resize(item.images[1], (256, 256))))
+        assert len(faces) == 1
+        side = np.ptp(faces[0][:, :2], axis=0).max() / 256
+        assert side == pytest.approx(1 / 1.3, rel=0.12)  # the margin is what it says
+    backend.close()
