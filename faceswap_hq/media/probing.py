@@ -16,6 +16,7 @@ from faceswap_hq.media.mp4 import boxes
 from faceswap_hq.media.orientation import orientation
 
 MAX_SIDE = 16384
+MAX_PIXELS = 2**26  # twice the 8K of television; a bounded queue of larger frames would still fill the memory
 # Containers of moving pictures only. Playlists (HLS, DASH, concat), picture sequences and the like can name other
 # files or addresses, so the demuxers for them are never reached, whatever a file is called.
 FORMATS = (
@@ -141,9 +142,10 @@ def video_stream(container: InputContainer, path: Path) -> av.video.stream.Video
         raise UserError(f"{path} is compressed in a way that this FFmpeg cannot decode.", "Convert it to H.264 first.")
     stream = playable[0]
     width, height = stream.codec_context.width, stream.codec_context.height
-    if not (0 < width <= MAX_SIDE and 0 < height <= MAX_SIDE):
+    if not (0 < width <= MAX_SIDE and 0 < height <= MAX_SIDE and width * height <= MAX_PIXELS):
         raise UserError(
-            f"{path} says its frames are {width}x{height} pixels; 1 to {MAX_SIDE} a side are possible.",
+            f"{path} says that its frames are {width}x{height} pixels; up to {MAX_SIDE} a side and "
+            f"{MAX_PIXELS / 1e6:.0f} million pixels are possible.",
             "The file is damaged, or needs scaling down first.",
         )
     return stream

@@ -25,7 +25,7 @@ class FrameTable:
     Args:
         rank: Timestamp -> number of the frame in display order.
         keys: Numbers of the key frames, ascending.
-        positions: The decoding timestamp of each of them, which is what to seek to.
+        positions: The timestamp of each of them, which is what to seek to.
     """
 
     rank: dict[int, int]
@@ -38,7 +38,7 @@ class FrameTable:
         if info.codec not in _ONE_TO_ONE:
             return None
         stamps: list[int] = []
-        keys: list[tuple[int, int]] = []
+        keys: list[int] = []
         try:
             with open_input(info.path) as container:
                 stream = video_stream(container, info.path)
@@ -49,14 +49,14 @@ class FrameTable:
                         return None
                     stamps.append(packet.pts)
                     if packet.is_keyframe:
-                        keys.append((packet.pts, packet.pts if packet.dts is None else packet.dts))
+                        keys.append(packet.pts)
         except av.error.FFmpegError:
             return None
         rank = {pts: index for index, pts in enumerate(sorted(stamps))}
         if len(rank) != len(stamps) or (info.frames and info.frames != len(stamps)):
             return None
         keys.sort()
-        return FrameTable(rank, tuple(rank[pts] for pts, _ in keys), tuple(dts for _, dts in keys))
+        return FrameTable(rank, tuple(rank[pts] for pts in keys), tuple(keys))
 
     def position_for(self, wanted: int, reached: int) -> int | None:
         """Where to seek for frame ``wanted`` when frame ``reached`` was the last; None when decoding on is as good."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import queue
 import threading
 from fractions import Fraction
@@ -158,10 +159,9 @@ class VideoWriter:
         self._closed = True
         self._cancelled.set()
         while self._thread.is_alive():
-            try:
-                self._queue.get(timeout=0.02)
-            except queue.Empty:
-                self._queue.put(None)
+            with contextlib.suppress(queue.Full):
+                self._queue.put_nowait(None)  # wakes the thread if it waits; it looks at the flag after every frame
+            self._thread.join(0.02)
         self.path.unlink(missing_ok=True)
 
     def _raise(self) -> None:
@@ -184,60 +184,66 @@ class VideoWriter:
 
     def _encode_all(self) -> None:
         like = self._like
-        width, height = like.stored_size
-        tags = tags_for_output(like.color, width, height)
-        pixel_format = "yuv420p" if width % 2 == 0 and height % 2 == 0 else "yuv444p"
-        unit = like.time_base  # of the pts we get
-        base = Fraction(1, min(unit.denominator, _MAX_DENOMINATOR))
-        assert self._first is not None
-        offset = self._first if self._rebase else 0
-        step = max(1, round(1 / (like.rate * base)))
-        convert = FromRGB(tags, width, height, pixel_format)
-        track: AudioTrack | None = None
-        options = {"video_track_timescale": str(base.denominator)}
+        base = Fraction(1, min(like.time_base.denominator, _MAX_DENOMINATOR))
+        # The movie's own scale counts the delay before the first frame: 1/1000 s by default, too coarse to be exact.
+        scale = str(base.denominator)
+        options = {"video_track_timescale": scale, "movie_timescale": scale}
         output = av.open(str(self.path), mode="w", format="mp4", options=options)
         try:
-            stream = self._stream(output, base, pixel_format)
+            self._fill(output, base)
+        except BaseException:
+            with contextlib.suppress(av.error.FFmpegError):
+                output.close()
+            raise
+        output.close()
+        if not self._cancelled.is_set():
+            set_display_matrix(self.path, like.rotation, mirrored=like.mirrored)
+
+    def _fill(self, output: OutputContainer, base: Fraction) -> None:
+        """Encode what comes through the queue until it ends or the writer is cancelled."""
+        unit = self._like.time_base  # of the timestamps we get; base is that of those we write
+        first = self._first or 0
+        offset = first if self._rebase else 0
+        step = max(1, round(1 / (self._like.rate * base)))
+        stream, convert = self._stream(output, base)
+        with contextlib.ExitStack() as stack:
+            track: AudioTrack | None = None
             if self._audio_from is not None:
-                begin = self._first * unit if self._rebase else None
-                track = AudioTrack(self._audio_from, output, begin=begin)
+                track = AudioTrack(self._audio_from, output, begin=first * unit if self._rebase else None)
+                stack.callback(track.close)
                 self.audio = track.kept
             end = Fraction(0)
-            while (item := self._queue.get()) is not None:
-                if self._cancelled.is_set():
-                    return
+            while (item := self._queue.get()) is not None and not self._cancelled.is_set():
                 rgb, pts = item
                 frame = convert(rgb)
                 frame.pts = round((pts - offset) * unit / base)
                 frame.time_base = base
                 end = (frame.pts + step) * base
                 self._mux(output, stream.encode(frame), track, step)
+            if self._cancelled.is_set():
+                return
             self._mux(output, stream.encode(None), track, step)
             if track is not None:
                 track.mux_until(end if self._rebase else None)
-            output.close()
-        finally:
-            if track is not None:
-                track.close()
-            if self._cancelled.is_set() or self.path.exists():
-                output.close()
-        set_display_matrix(self.path, like.rotation, mirrored=like.mirrored)
 
-    def _stream(self, output: OutputContainer, base: Fraction, pixel_format: str) -> VideoStream:
+    def _stream(self, output: OutputContainer, base: Fraction) -> tuple[VideoStream, FromRGB]:
+        """The video stream with the settings of the model, and the conversion to its pixels."""
         like = self._like
+        width, height = like.stored_size
+        pixel_format = "yuv420p" if width % 2 == 0 and height % 2 == 0 else "yuv444p"
+        tags = tags_for_output(like.color, width, height)
         stream = output.add_stream("libx264", rate=like.rate, options=self._options)
         context = stream.codec_context
-        context.width, context.height = like.stored_size
+        context.width, context.height = width, height
         context.pix_fmt = pixel_format
         context.time_base = base
         context.thread_count = self._threads
-        tags = tags_for_output(like.color, *like.stored_size)
         context.colorspace, context.color_range = tags.matrix, tags.range
         context.color_primaries, context.color_trc = tags.primaries, tags.transfer
         if like.pixel_aspect != 1:
-            turned_ = like.rotation in (90, 270)
-            context.sample_aspect_ratio = 1 / like.pixel_aspect if turned_ else like.pixel_aspect
-        return stream
+            sideways = like.rotation in (90, 270)
+            context.sample_aspect_ratio = 1 / like.pixel_aspect if sideways else like.pixel_aspect
+        return stream, FromRGB(tags, width, height, pixel_format)
 
     @staticmethod
     def _mux(output: OutputContainer, packets: list[av.Packet], track: AudioTrack | None, step: int) -> None:
