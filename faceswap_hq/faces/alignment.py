@@ -13,7 +13,7 @@ import numpy as np
 CROP_CM = 25.0
 """Side of the aligned crop on the canonical face, cm."""
 
-CENTER_CM = (0.0, -1.0)
+CENTER_CM = (0.0, -1.5)
 """Where the crop's center lies on the canonical face, cm: a little low, so that an open jaw stays inside."""
 
 # Points that move little with expression: eye corners, nose bridge, base of the nose, and the mouth's corners.

@@ -30,7 +30,7 @@ class TrainSettings:
     """Name of the preset these settings come from."""
     minutes: float = 30.0
     """Budget when neither --minutes nor --steps is given."""
-    coverage: float = 0.8
+    coverage: float = 0.74
     """Share of the faceset crop's side that the model sees."""
     batch: int = 8
     """Faces of each person in a step."""
@@ -38,7 +38,7 @@ class TrainSettings:
     """Peak rate of Adam; it rises over ``warmup`` steps and falls along a cosine to ``final_rate`` of itself."""
     final_rate: float = 0.05
     """Share of the peak learning rate at the end of the budget."""
-    warmup: int = 100
+    warmup: int = 50
     """Steps of linear rise at the start."""
     beta2: float = 0.99
     """Adam's second decay (the first is 0.9)."""
