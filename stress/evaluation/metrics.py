@@ -44,6 +44,10 @@ MEANING: dict[str, tuple[str, str]] = {
 }
 
 
+#: What names a clip in a table of scores: a fake and its real may share an id, two data sets a name.
+CLIP_KEY = ["group", "dataset", "label", "clip"]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Curve:
     """ROC points from the strictest threshold to the loosest, for B weightings.
@@ -137,11 +141,14 @@ def tpr_at_fpr(c: Curve, limit: float) -> Array:
 
 
 def at_threshold(
-    scores: ArrayLike, labels: ArrayLike, threshold: float, weights: ArrayLike | None = None
+    scores: ArrayLike, labels: ArrayLike, threshold: ArrayLike, weights: ArrayLike | None = None
 ) -> dict[str, Array]:
-    """Accuracy, balanced accuracy, detection rate and false alarms of "score >= threshold means fake", each (B,)."""
+    """Accuracy, balanced accuracy, detection rate and false alarms of "score >= threshold means fake", each (B,).
+
+    ``threshold`` is one for all or one for each score, (n,): folds are scored by detectors of their own.
+    """
     s, y, w = _checked(scores, labels, weights)
-    called = s >= threshold
+    called = s >= np.asarray(threshold, np.float64)
     fakes, reals = w[:, y].sum(1), w[:, ~y].sum(1)
     hits, alarms = w[:, y & called].sum(1), w[:, ~y & called].sum(1)
     return {
@@ -167,14 +174,14 @@ def calibration_error(
 
 
 def evaluate(
-    scores: ArrayLike, labels: ArrayLike, threshold: float, weights: ArrayLike | None = None
+    scores: ArrayLike, labels: ArrayLike, threshold: ArrayLike, weights: ArrayLike | None = None
 ) -> dict[str, Array]:
     """Every metric of :data:`METRICS` for weights (B, n): name -> (B,).
 
     Args:
         scores: (n,) probabilities of being fake.
         labels: (n,) 1 = fake, 0 = real.
-        threshold: The detector's own; "score >= threshold" means fake.
+        threshold: The detector's own, or one for each score; "score >= threshold" means fake.
         weights: (B, n) non-negative, or None for all 1 (then B = 1).
     """
     roc = curve(scores, labels, weights)
@@ -190,16 +197,16 @@ def evaluate(
 
 
 def to_videos(frames: pd.DataFrame) -> pd.DataFrame:
-    """One row a clip from one row a frame: the video's score is the mean of its frames' scores.
+    """One row a clip and detector from one row a frame: the video's score is the mean of its frames' scores.
 
     Args:
-        frames: Columns ``dataset``, ``label``, ``clip``, which name a clip together (a fake and its real may have one
-            id), ``frame``, ``score``, and what is constant within a clip (people, source_clip, method, ...).
+        frames: The columns of :data:`CLIP_KEY`, ``fold`` (which detector), ``frame``, ``score``, and what is constant
+            within a clip (threshold, people, source_clip, ...).
 
     Returns:
         The same columns without ``frame``, plus ``frames``, how many there were; in the order of first appearance.
     """
-    key = ["dataset", "label", "clip"]
+    key = [*CLIP_KEY, "fold"]
     constant = [name for name in frames.columns if name not in (*key, "frame", "score")]
     grouped = frames.groupby(key, sort=False)
     table = grouped[constant].first()

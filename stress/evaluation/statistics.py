@@ -16,9 +16,10 @@ Two known faults of the plain percentile interval are mended, each by a factor o
   never below sqrt(v / (v + 2)): with few people V itself is too small.
 * With few people P the spread is underestimated: times sqrt(P / (P - 1)) and Student's t over the normal quantile.
 
-A figure at its limit (12 of 12 fakes found) has no spread to resample. Its far end is then the exact binomial limit
-for no failure in as many trials as there are people, and differences combine the ends of their two sides by square
-roots of sums of squares (G. Y. Zou and A. Donner, Statistics in Medicine 27, 2008).
+A figure at its limit (12 of 12 fakes found) has no spread to resample. Its far end is then the exact one-sided binomial
+limit for no failure in as many trials as there are people (the "rule of three"; half of it for AUC, AP and EER, as if
+a fake that is outranked at all were outranked by half the reals), and differences combine the ends of their two sides by
+square roots of sums of squares (G. Y. Zou and A. Donner, Statistics in Medicine 27, 2008).
 
 Measured coverage of nominal 95 % intervals: see :func:`intervals`.
 """
@@ -65,7 +66,8 @@ class Estimate:
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON: value, low, high, and the note where there is one."""
-        plain = {"value": self.value, "low": self.low, "high": self.high}
+        figures = {"value": self.value, "low": self.low, "high": self.high}
+        plain = {name: None if figure is None else round(figure, 9) for name, figure in figures.items()}
         return plain | ({"note": self.note} if self.note else {})
 
 
@@ -77,18 +79,20 @@ class Sample:
         scores: (n,) probabilities of being fake.
         labels: (n,) 1 = fake, 0 = real.
         clip: (n,) number of each observation's clip, an index into the weights.
+        thresholds: (n,) the threshold of the detector that gave each score.
     """
 
     scores: Array
     labels: NDArray[np.int64]
     clip: NDArray[np.int64]
+    thresholds: Array
 
-    def metrics(self, threshold: float, weights: ArrayLike) -> dict[str, Array]:
+    def metrics(self, weights: ArrayLike) -> dict[str, Array]:
         """Every metric for clip weights (B, C): name -> (B,)."""
         weights = np.atleast_2d(np.asarray(weights, np.float64))
         step = max(1, _CHUNK // max(1, len(self.scores)))
         parts = [
-            evaluate(self.scores, self.labels, threshold, weights[i : i + step, self.clip])
+            evaluate(self.scores, self.labels, self.thresholds, weights[i : i + step, self.clip])
             for i in range(0, len(weights), step)
         ]
         return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
@@ -135,8 +139,10 @@ def intervals(
     usable: Callable[[Array], NDArray[np.bool_]],
     differences: Mapping[str, tuple[str, str]] | None = None,
     mixtures: Mapping[str, Mapping[str, float]] | None = None,
+    ratios: Mapping[str, tuple[str, str]] | None = None,
     strata: Sequence[Sequence[str]] | None = None,
     trials: int | None = None,
+    limit_share: Callable[[str], float] = lambda name: 1.0,
     resamples: int = 1000,
     confidence: float = 0.95,
     seed: int = 0,
@@ -155,8 +161,11 @@ def intervals(
         differences: Name -> (minuend, subtrahend), names the statistic returns.
         mixtures: Name -> its parts and their factors, for figures such as accuracy that average others: one whose part
             is at its limit is as wide as its parts are.
+        ratios: Name -> (numerator, denominator), names of differences. Given only where the denominator's interval lies
+            above 0, with an interval only where no figure involved is at its limit.
         strata: Groups of people that are drawn by themselves; by default all people are one.
         trials: Trials behind a figure at its limit; by default the number of people of the smallest stratum.
+        limit_share: From a figure's name to the share of the exact limit that is its far end at 0 or 1.
         resamples: How many resamples to use.
         confidence: Nominal coverage, in (0, 1).
         seed: Of the random draws.
@@ -172,15 +181,13 @@ def intervals(
     counts = {"people": sum(map(len, groups)), "resamples": 0, "redrawn": 0}
     if people < MIN_PEOPLE:
         note = f"no interval: {people} people, at least {MIN_PEOPLE} are needed"
-        point = value | {name: value[a] - value[b] for name, (a, b) in minus.items()}
-        return {name: Estimate(value=figure, note=note) for name, figure in point.items()}, counts
+        return _points(value, minus, note), counts
 
     weights, counts["redrawn"] = _draw(clips, groups, usable, resamples, np.random.default_rng(seed))
     counts["resamples"] = len(weights)
     if len(weights) < resamples:
         note = "no interval: hardly any resample of the people keeps fakes and reals"
-        point = value | {name: value[a] - value[b] for name, (a, b) in minus.items()}
-        return {name: Estimate(value=figure, note=note) for name, figure in point.items()}, counts
+        return _points(value, minus, note), counts
 
     drawn = dict(statistic(weights))
     influence = _influences(statistic, usable, value, len(clips))
@@ -190,14 +197,22 @@ def intervals(
         floor=_floor(clips),
         factor=_small_sample(people, confidence),
         tail=(1 - confidence) / 2,
-        trials=trials or people,
+        limit=1 - (1 - confidence) ** (1 / (trials or people)),
     )
-    found = {name: rule.share(value[name], drawn[name], influence[name]) for name in value}
+    found = {name: rule.share(value[name], drawn[name], influence[name], limit_share(name)) for name in value}
     for name, (a, b) in minus.items():
         found[name] = rule.difference(found[a], found[b], drawn[a] - drawn[b], influence[a] - influence[b])
+        drawn[name], influence[name] = drawn[a] - drawn[b], influence[a] - influence[b]
+    for name, (a, b) in (ratios or {}).items():
+        found[name] = rule.ratio(found[a], found[b], (drawn[a], drawn[b]), (influence[a], influence[b]))
     for name, parts in (mixtures or {}).items():
         found[name] = _as_wide_as(found[name], [(found[part], factor) for part, factor in parts.items()])
     return found, counts
+
+
+def _points(value: Mapping[str, float], minus: Mapping[str, tuple[str, str]], note: str) -> dict[str, Estimate]:
+    figures = dict(value) | {name: value[a] - value[b] for name, (a, b) in minus.items()}
+    return {name: Estimate(value=figure, note=note) for name, figure in figures.items()}
 
 
 def _as_wide_as(whole: Estimate, parts: Sequence[tuple[Estimate, float]]) -> Estimate:
@@ -289,12 +304,7 @@ class _Rule:
     floor: float
     factor: float
     tail: float
-    trials: int
-
-    @property
-    def limit(self) -> float:
-        """Highest chance of a failure that still shows none in all trials with probability ``tail``."""
-        return float(1 - self.tail ** (1 / self.trials))
+    limit: float
 
     def _ends(self, value: float, drawn: Array, influence: Array) -> tuple[float, float]:
         spread = float(drawn.var())
@@ -307,13 +317,13 @@ class _Rule:
         low, high = min(low, value), max(high, value)
         return value + (low - value) * scale * self.factor, value + (high - value) * scale * self.factor
 
-    def share(self, value: float, drawn: Array, influence: Array) -> Estimate:
+    def share(self, value: float, drawn: Array, influence: Array, limit_share: float) -> Estimate:
         low, high = self._ends(value, drawn, influence)
-        note = ""
-        if value >= 1 - 1e-12 and low > 1 - self.limit:
-            low, note = 1 - self.limit, AT_LIMIT
-        elif value <= 1e-12 and high < self.limit:
-            high, note = self.limit, AT_LIMIT
+        note, limit = "", self.limit * limit_share
+        if value >= 1 - 1e-12 and low > 1 - limit:
+            low, note = 1 - limit, AT_LIMIT
+        elif value <= 1e-12 and high < limit:
+            high, note = limit, AT_LIMIT
         # Resamples that reach 0 or 1 are not pulled back from it.
         low = 0.0 if np.quantile(drawn, self.tail) <= 0 else max(0.0, low)
         high = 1.0 if np.quantile(drawn, 1 - self.tail) >= 1 else min(1.0, high)
@@ -330,3 +340,17 @@ class _Rule:
         elif drawn.std() < 1e-12:
             low, high, note = value - self.limit, value + self.limit, UNCHANGED
         return Estimate(value=value, low=max(-1.0, low), high=min(1.0, high), note=note)
+
+    def ratio(
+        self, a: Estimate, b: Estimate, drawn: tuple[Array, Array], influence: tuple[Array, Array]
+    ) -> Estimate:
+        a_value, _, _ = _numbers(a)
+        b_value, b_low, _ = _numbers(b)
+        if b_low <= 0:
+            return Estimate(value=None, note="not given: what it is a share of may be nothing")
+        value = a_value / b_value
+        if a.note or b.note:
+            return Estimate(value=value, note="no interval: a figure it rests on is at its limit")
+        shares = drawn[0] / np.where(np.abs(drawn[1]) < 1e-12, 1e-12, drawn[1])
+        low, high = self._ends(value, shares, (influence[0] - value * influence[1]) / b_value)
+        return Estimate(value=value, low=low, high=high)

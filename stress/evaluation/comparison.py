@@ -1,0 +1,299 @@
+"""From scores to figures: every condition with its metrics, every change with its interval, and what each rests on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from stress.evaluation.metrics import CLIP_KEY, METRICS, to_videos
+from stress.evaluation.statistics import Array, Estimate, Sample, intervals, strata_of
+
+#: What each term means; shown in the report and kept in results.json.
+DEFINITIONS = {
+    "reference": "The untouched detector on its own kind of data: the base reals and fakes.",
+    "before": "The untouched detector on the stress fakes and their reals.",
+    "before_tested": "Before, on the clips that are tested after fine-tuning; recovery starts from here.",
+    "after": "Out-of-fold: each clip scored by a detector fine-tuned on clips of other people and other source clips, "
+    "called by that detector's own threshold.",
+    "after_old_threshold": "After, called by the untouched detector's threshold.",
+    "drop": "Reference minus before. Positive: the stress fakes are harder than what the detector was made for.",
+    "recovery": "After minus before, on the same clips. Positive: fine-tuning helped on people it never saw.",
+    "recovery_share": "Recovery as a share of the drop, on the same clips; only where the drop is surely above 0.",
+    "forgetting": "Performance on the base data before fine-tuning minus after it. A fold's detector is never asked "
+    "about base clips of people or source clips it was fine-tuned on. Where that leaves every fold all base clips, each "
+    "fold is measured by itself and the mean is given; otherwise the folds' scores are pooled. Positive: fine-tuning "
+    "cost something.",
+    "base_before": "The untouched detector on the base clips that the fine-tuned detectors are asked about.",
+    "base_after": "The fine-tuned detectors on the base data.",
+}
+
+LEVELS = ("video", "frame")
+_RANKING = ("auc", "ap", "eer")
+_RATES = {"tpr_at_1pct_fpr": 100, "tpr_at_5pct_fpr": 20}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bootstrap:
+    """How intervals are made.
+
+    Args:
+        resamples: Number of resamples of the people.
+        confidence: Nominal coverage.
+        seed: Of the draws.
+    """
+
+    resamples: int
+    confidence: float
+    seed: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Condition:
+    """Scores under one condition; several tables (one a fold) are averaged after their metrics.
+
+    Args:
+        tables: One row a frame: group, dataset, label, clip, score, threshold.
+    """
+
+    tables: tuple[pd.DataFrame, ...]
+
+
+Key = tuple[str, str, int, str]
+People = Mapping[Key, tuple[str, ...]]
+
+
+def keys_of(table: pd.DataFrame) -> list[Key]:
+    """The clip of every row: group, dataset, label, id."""
+    return list(table[CLIP_KEY].itertuples(index=False, name=None))
+
+
+def both_labels(table: pd.DataFrame) -> bool:
+    """Whether a table has fakes and reals."""
+    return len(table) > 0 and set(table.label) == {0, 1}
+
+
+def counts(table: pd.DataFrame, people: People) -> dict[str, dict[str, int]]:
+    """How much a table holds: clips, frames and people, of fakes and of reals and together."""
+    found = {}
+    for name, part in (("fakes", table[table.label == 1]), ("reals", table[table.label == 0]), ("all", table)):
+        keys = set(keys_of(part))
+        names = {person for key in keys for person in people[key]}
+        found[name] = {"clips": len(keys), "frames": len(part), "people": len(names)}
+    return found
+
+
+def measure(
+    conditions: Mapping[str, Condition],
+    people: Sequence[People],
+    settings: Bootstrap,
+    *,
+    level: str,
+    changes: Mapping[str, tuple[str, str, int]] | None = None,
+    shares: Mapping[str, tuple[str, str]] | None = None,
+) -> tuple[dict[str, dict[str, Estimate]], dict[str, int]]:
+    """Metrics of conditions, and changes between them, resampled together.
+
+    Args:
+        conditions: Name -> scores.
+        people: Clips and who is in them, one mapping a data set; people of each are drawn by themselves.
+        settings: Of the bootstrap.
+        level: ``"video"`` or ``"frame"``.
+        changes: Name -> (condition, condition, sign): the first minus the second where more is better, the second
+            minus the first where less is better, times the sign.
+        shares: Name -> (change, change), the first as a share of the second.
+
+    Returns:
+        Name -> metric -> estimate; and the counts of :func:`intervals`.
+    """
+    clips = {key: who for mapping in people for key, who in mapping.items()}
+    number = {key: i for i, key in enumerate(clips)}
+    samples = {
+        name: [_sample(table, number, level) for table in condition.tables] for name, condition in conditions.items()
+    }
+
+    def statistic(weights: Array) -> dict[str, Array]:
+        found = {}
+        for name, parts in samples.items():
+            each = [part.metrics(weights) for part in parts]
+            found.update({f"{name}.{metric}": np.mean([one[metric] for one in each], axis=0) for metric in METRICS})
+        return found
+
+    def usable(weights: Array) -> Any:
+        return np.logical_and.reduce([part.usable(weights) for parts in samples.values() for part in parts])
+
+    differences, mixtures = {}, {}
+    for name, (first, second, sign) in (changes or {}).items():
+        for metric, better in METRICS.items():
+            ends = (f"{first}.{metric}", f"{second}.{metric}")
+            differences[f"{name}.{metric}"] = ends if sign * better > 0 else ends[::-1]
+    for name in (*conditions, *(changes or {})):
+        fakes = _fake_share(samples[name] if name in samples else next(iter(samples.values())))
+        alarm = -1.0 if name in samples else 1.0  # changes count fewer false alarms as better
+        for metric, share in (("accuracy", fakes), ("balanced_accuracy", 0.5)):
+            mixtures[f"{name}.{metric}"] = {
+                f"{name}.detection_rate": share,
+                f"{name}.false_alarm_rate": alarm * (1 - share),
+            }
+    ratios = {
+        f"{name}.{metric}": (f"{a}.{metric}", f"{b}.{metric}")
+        for name, (a, b) in (shares or {}).items()
+        for metric in METRICS
+    }
+    found, drawn = intervals(
+        statistic,
+        list(clips.values()),
+        usable=usable,
+        differences=differences,
+        mixtures=mixtures,
+        ratios=ratios,
+        limit_share=lambda name: 0.5 if name.rsplit(".", 1)[1] in _RANKING else 1.0,
+        strata=strata_of(*(list(mapping.values()) for mapping in people)),
+        resamples=settings.resamples,
+        confidence=settings.confidence,
+        seed=settings.seed,
+    )
+    result: dict[str, dict[str, Estimate]] = {}
+    reals = {name: _reals(condition, clips, level) for name, condition in conditions.items()}
+    for name, (first, second, _) in (changes or {}).items():
+        reals[name] = min(reals[first][0], reals[second][0]), min(reals[first][1], reals[second][1])
+    for name, (a, b) in (shares or {}).items():
+        reals[name] = min(reals[a][0], reals[b][0]), min(reals[a][1], reals[b][1])
+    for key, estimate in found.items():
+        name, metric = key.split(".")
+        result.setdefault(name, {})[metric] = _honest(metric, estimate, reals[name])
+    return result, drawn
+
+
+def _sample(table: pd.DataFrame, number: Mapping[Key, int], level: str) -> Sample:
+    rows = to_videos(table) if level == "video" else table
+    return Sample(
+        scores=rows.score.to_numpy(np.float64),
+        labels=rows.label.to_numpy(np.int64),
+        clip=np.array([number[key] for key in keys_of(rows)], np.int64),
+        thresholds=rows.threshold.to_numpy(np.float64),
+    )
+
+
+def _fake_share(samples: Sequence[Sample]) -> float:
+    return float(np.mean([sample.labels.mean() for sample in samples]))
+
+
+def _reals(condition: Condition, clips: People, level: str) -> tuple[int, int]:
+    """Fewest reals (videos or frames), and fewest people in them, of a condition's tables."""
+    fewest = []
+    for table in condition.tables:
+        reals = table[table.label == 0]
+        keys = set(keys_of(reals))
+        names = {person for key in keys for person in clips[key]}
+        fewest.append((len(keys) if level == "video" else len(reals), len(names)))
+    return min(each[0] for each in fewest), min(each[1] for each in fewest)
+
+
+def _honest(metric: str, estimate: Estimate, scarce: tuple[int, int]) -> Estimate:
+    """Take back what so few reals cannot say."""
+    reals, people = scarce
+    needed = _RATES.get(metric, 0)
+    if reals < needed:
+        return Estimate(value=None, note=f"not given: needs at least {needed} reals, there are {reals}")
+    if people < needed and estimate.low is not None:
+        return replace(estimate, low=None, high=None, note=f"no interval: needs {needed} people in the reals")
+    if metric == "ece" and estimate.low is not None:
+        return replace(estimate, low=None, high=None, note="no interval: resampling biases it upwards")
+    return estimate
+
+
+def figures(scores: pd.DataFrame, people: People, bootstrap: Bootstrap) -> dict[str, Any]:
+    """Every condition and change of an experiment, at both levels, with what they rest on.
+
+    Args:
+        scores: As :class:`stress.results.Outcome` has them.
+        people: Who is in each clip.
+        bootstrap: How intervals are made.
+
+    Returns:
+        JSON-able: ``conditions`` (name -> n and, by level and metric, value, low, high, note), ``changes`` (the same
+        without n) and ``resampling`` (what was drawn).
+    """
+    stress, base = (_part(scores, group, "before") for group in ("stress", "base"))
+    after, base_after = (_part(scores, group, "after") for group in ("stress", "base"))
+    conditions = {"before": Condition(tables=(stress,))}
+    changes: dict[str, tuple[str, str, int]] = {}
+    if both_labels(after):
+        conditions |= {
+            "before_tested": Condition(tables=(_same_clips(stress, after),)),
+            "after": Condition(tables=(after,)),
+            "after_old_threshold": Condition(tables=(after.assign(threshold=float(stress.threshold.iloc[0])),)),
+        }
+        changes["recovery"] = ("after", "before_tested", 1)
+    own: dict[str, Condition] = {}
+    if both_labels(base):
+        own["reference"] = Condition(tables=(base,))
+    folds = _base_tables(base_after)
+    if own and folds:
+        own["base_before"] = Condition(tables=tuple(_same_clips(base, part) for part in folds))
+        own["base_after"] = Condition(tables=folds)
+
+    groups = [{key: who for key, who in people.items() if key[0] == group} for group in ("stress", "base")]
+    found: dict[str, dict[str, Any]] = {name: {} for name in (*conditions, *own)}
+    resampling: dict[str, Any] = {}
+    for level in LEVELS:
+        estimates, drawn = measure(conditions, groups[:1], bootstrap, level=level, changes=changes)
+        resampling[level] = {"stress": drawn}
+        if own:
+            lost = {"forgetting": ("base_before", "base_after", 1)} if folds else {}
+            more, resampling[level]["base"] = measure(own, groups[1:], bootstrap, level=level, changes=lost)
+            both, resampling[level]["both"] = _drops(conditions, own, groups, bootstrap, level, changes)
+            estimates |= more | both
+        for name, metrics in estimates.items():
+            values = {metric: estimate.as_dict() for metric, estimate in metrics.items()}
+            found.setdefault(name, {})[level] = values
+    for name, condition in (conditions | own).items():
+        found[name]["n"] = counts(pd.concat(condition.tables), people)
+    names = ("drop", "recovery", "recovery_share", "forgetting")
+    return {
+        "conditions": {name: found[name] for name in (*conditions, *own)},
+        "changes": {name: found[name] for name in names if name in found},
+        "resampling": resampling,
+    }
+
+
+def _drops(
+    conditions: Mapping[str, Condition],
+    own: Mapping[str, Condition],
+    groups: Sequence[People],
+    bootstrap: Bootstrap,
+    level: str,
+    changes: Mapping[str, tuple[str, str, int]],
+) -> tuple[dict[str, dict[str, Estimate]], dict[str, int]]:
+    """Drop, and recovery as a share of it: the people of both data sets are drawn."""
+    used = {name: conditions[name] for name in conditions if name != "after_old_threshold"}
+    drops = {"drop": ("reference", "before", 1)}
+    shares = {}
+    if changes:
+        drops |= {"drop_tested": ("reference", "before_tested", 1), **changes}
+        shares["recovery_share"] = ("recovery", "drop_tested")
+    joint = used | {"reference": own["reference"]}
+    found, drawn = measure(joint, groups, bootstrap, level=level, changes=drops, shares=shares)
+    return {name: found[name] for name in ("drop", "recovery_share") if name in found}, drawn
+
+
+def _base_tables(after: pd.DataFrame) -> tuple[pd.DataFrame, ...]:
+    """Base scores after fine-tuning: a table a fold where all saw the same clips, otherwise one for all."""
+    if not both_labels(after):
+        return ()
+    parts = [part for _, part in after.groupby("fold")]
+    same = all(set(keys_of(part)) == set(keys_of(parts[0])) for part in parts)
+    return tuple(parts) if same else (after,)
+
+
+def _part(scores: pd.DataFrame, group: str, phase: str) -> pd.DataFrame:
+    return scores[(scores.group == group) & (scores.phase == phase)]
+
+
+def _same_clips(table: pd.DataFrame, like: pd.DataFrame) -> pd.DataFrame:
+    wanted = set(keys_of(like))
+    return table[[key in wanted for key in keys_of(table)]]

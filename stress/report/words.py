@@ -1,0 +1,180 @@
+"""The findings in plain words, with their intervals and what they rest on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+Results = Mapping[str, Any]
+
+
+def percent(value: float | None, digits: int = 0) -> str:
+    """A share as per cent: 0.267 -> "27 %", without claiming 100 % or 0 % for what only rounds to it.
+
+    >>> percent(0.267), percent(0.999), percent(1.0), percent(None)
+    ('27 %', '99.9 %', '100 %', '–')
+    """
+    if value is None:
+        return "–"
+    text = f"{100 * value:.{digits}f}"
+    if (float(text) == 100 and value < 1) or (float(text) == 0 and value > 0):
+        text = f"{100 * value:.{digits + 1}f}"
+    return f"{text} %"
+
+
+def within(figure: Mapping[str, Any]) -> str:
+    """A share with its interval: "27 % [12, 44]"."""
+    if figure["low"] is None:
+        return percent(figure["value"])
+    return f"{percent(figure['value'])} [{100 * figure['low']:.0f}, {100 * figure['high']:.0f}]"
+
+
+def short(text: object, length: int = 12) -> str:
+    """The beginning of a long key such as a hash."""
+    text = str(text)
+    return text if len(text) <= length else f"{text[:length]}…"
+
+
+def plain(value: object) -> str:
+    """A setting's value as a person writes it."""
+    if value is None:
+        return "–"
+    if isinstance(value, (list, tuple)):
+        return ", ".join(plain(item) for item in value) or "–"
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key} {plain(item)}" for key, item in value.items()) or "–"
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def several(count: int, name: str) -> str:
+    """"1 fake", "2 fakes", "1 person", "3 people"."""
+    if name == "person":
+        return f"{count} person" if count == 1 else f"{count} people"
+    return f"{count} {name}" if count == 1 else f"{count} {name}s"
+
+
+def headline(results: Results) -> list[str]:
+    """The verdict: one sentence on the drop, one on the recovery, one on what it cost."""
+    conditions, changes = results["conditions"], results["changes"]
+    name, before = results["detector"]["name"], conditions["before"]
+    n = before["n"]
+    caught = before["video"]["detection_rate"]
+    basis = f"{several(n['fakes']['clips'], 'fake')}, {several(n['all']['people'], 'person')}"
+    sentence = f"At its own threshold, {name} detects {within(caught)} of the stress fakes (n = {basis})"
+    own = conditions.get("reference")
+    if own:
+        reference = own["video"]["detection_rate"]
+        sentence += f", {_against(caught['value'], reference['value'])} {within(reference)} on its own kind of data"
+    alarms = before["video"]["false_alarm_rate"]
+    sentence += f", and calls {within(alarms)} of the reals fake."
+    sentences = [sentence]
+    if "after" in conditions:
+        after, tested = conditions["after"]["video"], conditions["before_tested"]
+        text = f"Fine-tuned on people it is not tested on, it detects {within(after['detection_rate'])}"
+        if tested["n"]["fakes"]["clips"] != n["fakes"]["clips"]:
+            text += (
+                f" of the {several(tested['n']['fakes']['clips'], 'fake')} that could be tested so"
+                f" (before: {within(tested['video']['detection_rate'])})"
+            )
+        sentences.append(f"{text}, and calls {within(after['false_alarm_rate'])} of the reals fake.")
+    else:
+        sentences.append(f"Nothing is said about recovery: {results['finetune']['reason']}.")
+    if "forgetting" in changes:
+        left, lost = conditions["base_after"]["video"]["detection_rate"], changes["forgetting"]["video"]["auc"]
+        sentences.append(
+            f"On its own kind of data it then detects {within(left)}; its AUC there changes by "
+            f"{_signed(-lost['value'])}{_interval(lost, -1)}."
+        )
+    elif not own:
+        sentences.append("No data of its own kind was given, so no drop and no forgetting are stated.")
+    return sentences
+
+
+def _against(value: float, reference: float) -> str:
+    if abs(value - reference) < 0.02:
+        return "much like the"
+    return "down from" if value < reference else "up from"
+
+
+def _signed(value: float, digits: int = 3) -> str:
+    text = f"{abs(value):.{digits}f}"
+    if float(text) == 0:
+        return f"±{text}"
+    return f"{'+' if value > 0 else '−'}{text}"
+
+
+def _interval(figure: Mapping[str, Any], sign: int) -> str:
+    if figure["low"] is None:
+        return ""
+    low, high = sorted((sign * figure["low"], sign * figure["high"]))
+    return f" [{_signed(low, 2)}, {_signed(high, 2)}]"
+
+
+def caution(results: Results) -> list[str]:
+    """What should be read before the figures are believed."""
+    found = [*results["warnings"], *results["audit"]["warnings"]]
+    people = results["conditions"]["before"]["n"]["all"]["people"]
+    if people < 10:
+        found.append(f"All of this rests on {several(people, 'person')}. The intervals say how little that is.")
+    left_out = len(results["finetune"]["left_out"])
+    if results["finetune"]["done"] and left_out:
+        found.append(
+            f"{several(left_out, 'fake')} joined people of different folds and could not be tested after fine-tuning; "
+            "recovery is measured on the others, before and after."
+        )
+    if results["failures"]:
+        found.append(f"{several(len(results['failures']), 'failure')}: see Left out.")
+    return found
+
+
+def basis(results: Results) -> list[tuple[str, str]]:
+    """What each condition rests on: its name and "12 fakes and 8 reals, 320 frames, 8 people"."""
+    names = {"reference": "Own data", "before": "Before", "before_tested": "Before, tested part", "after": "After"}
+    found = []
+    for name, label in names.items():
+        n = results["conditions"].get(name, {}).get("n")
+        if not n or (name == "before_tested" and n == results["conditions"]["before"]["n"]):
+            continue
+        text = f"{several(n['fakes']['clips'], 'fake')} and {several(n['reals']['clips'], 'real')}"
+        text += f", {several(n['all']['frames'], 'frame')}, {several(n['all']['people'], 'person')}"
+        found.append((label, text))
+    return found
+
+
+def methods(results: Results) -> list[tuple[str, str]]:
+    """How the figures came about: heading and paragraph."""
+    settings, finetune = results["settings"], results["finetune"]
+    draws = results["resampling"]["video"]["stress"]
+    found = [
+        (
+            "Scores",
+            "Frames are spread evenly over each clip. A video's score is the mean of its frames' scores; it is called "
+            "fake from the detector's own threshold "
+            f"({results['detector']['threshold']:.3f}: {results['detector'].get('threshold_source', 'source unknown')}).",
+        ),
+        (
+            "Intervals",
+            f"{100 * settings['confidence']:g} %, from {draws['resamples']} resamples of the people, with replacement; "
+            "a clip counts as often as its people were drawn, multiplied over source and target (Owen 2007; Snijders "
+            "and Borgatti 1999). All columns see the same draws. Widths are corrected for few people and for few fakes "
+            "a person; a figure at 0 % or 100 % gets the exact binomial limit with as many trials as people. In "
+            "simulated studies of 6 to 24 people the intervals of AUC and of the rates cover the truth in 90 to 99 % "
+            f"of cases. {draws['redrawn']} resamples that kept only fakes or only reals were drawn again.",
+        ),
+    ]
+    if finetune["folds"]:
+        how = (
+            "The people fall into groups that share no fake, so every fake is tested."
+            if finetune["natural"]
+            else "The people were divided so that few fakes run between groups; "
+            f"{several(len(finetune['left_out']), 'fake')} that do were neither tested nor, where a person of theirs "
+            "was tested, trained on."
+        )
+        found.append(
+            (
+                "Fine-tuning",
+                f"{len(finetune['folds'])} folds. No person and no source clip is in both the training and the test of a "
+                f"fold. {how} The scores of all folds are pooled; each is judged by its own fold's threshold.",
+            )
+        )
+    return found

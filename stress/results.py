@@ -1,0 +1,97 @@
+"""What an experiment leaves behind: results.json, scores.parquet and report.html."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, is_dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from faceswap_hq.files import atomic_path, write_json
+
+if TYPE_CHECKING:
+    from stress.data.crops import Crops
+
+FORMAT = "faceswap-hq stress results"
+VERSION = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What an experiment found.
+
+    Attributes:
+        results: JSON-able, as docs/formats.md describes results.json.
+        scores: One row a frame and scoring: ``group`` (stress or base), ``phase`` (before or after fine-tuning),
+            ``fold`` (-1 before), ``dataset``, ``label``, ``clip``, ``frame``, ``score``, ``threshold`` (of the detector
+            that scored), ``people``, ``source_clip``, ``method``.
+    """
+
+    results: dict[str, Any]
+    scores: pd.DataFrame
+
+
+def save(outcome: Outcome, directory: str | Path, crops: Sequence[Crops] = ()) -> list[Path]:
+    """Write results.json, scores.parquet and report.html, each whole or not at all.
+
+    Args:
+        outcome: From :func:`stress.experiment.run`.
+        directory: Made if missing.
+        crops: Faces to show in the report; without them it shows none.
+
+    Returns:
+        The three files.
+    """
+    from stress.report import write_report
+
+    directory = Path(directory)
+    paths = [directory / name for name in ("results.json", "scores.parquet", "report.html")]
+    write_json(paths[0], outcome.results)
+    with atomic_path(paths[1]) as temporary:
+        outcome.scores.to_parquet(temporary, index=False)
+    write_report(outcome.results, outcome.scores, paths[2], crops=crops)
+    return paths
+
+
+def environment() -> dict[str, str]:
+    """Versions of what the figures depend on."""
+    names = ("faceswap-hq", "numpy", "pandas", "torch", "torchvision", "timm", "mediapipe", "av")
+    versions = {name: version_of(name) for name in names}
+    return {"python": platform.python_version(), "platform": platform.platform(), **versions}
+
+
+def version_of(name: str) -> str:
+    """Version of an installed distribution, or "not installed"."""
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return "not installed"
+
+
+def as_record(value: Any) -> dict[str, Any]:
+    """The fields of a dataclass, or the attributes of another plain object."""
+    if is_dataclass(value) and not isinstance(value, type):
+        return asdict(value)
+    return dict(vars(value)) if hasattr(value, "__dict__") else {}
+
+
+def json_safe(value: Any) -> Any:
+    """The same in JSON's types; numbers that are not finite become None, anything unknown its text."""
+    if isinstance(value, Mapping):
+        return {str(key): json_safe(item) for key, item in value.items()}
+    if isinstance(value, (set, frozenset)):
+        return [json_safe(item) for item in sorted(value)]
+    if isinstance(value, (list, tuple)):
+        return [json_safe(item) for item in value]
+    if isinstance(value, np.generic):
+        return json_safe(value.item())
+    if isinstance(value, float):
+        return value if np.isfinite(value) else None
+    if isinstance(value, (bool, int, str)) or value is None:
+        return value
+    return str(value)
