@@ -126,6 +126,8 @@ def generic_head() -> Mesh:
     irises, face = face[FACE_POINTS:], face[:FACE_POINTS].copy()
     face[list(LIPS_INNER_UPPER), 1] -= 0.004
     face[list(LIPS_INNER_LOWER), 1] += 0.004
+    corners = np.exp(-0.5 * (((face - face[[308]]) / 0.10) ** 2).sum(1)) + np.exp(-0.5 * (((face - face[[78]]) / 0.10) ** 2).sum(1))
+    face[:, 1] -= 0.022 * corners  # the cartoons' mouths turned down a little
     lower = _below_mouth(face)
     center = np.stack([irises[0], irises[5]])
     eyes = center + [0.0, 0.0, EYE_RADIUS + 0.012]

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from faceswap_hq.actors import ears
 from faceswap_hq.actors.geometry import (
     EYE_RADIUS,
     FACE_POINTS,
@@ -57,7 +58,8 @@ class Head:
         away = ((lids - center)[:, :2] ** 2).sum(1)
         front = center[:, 2] - np.sqrt(np.maximum((EYE_RADIUS + 0.008) ** 2 - away, 0))
         push = np.where(away < (0.98 * EYE_RADIUS) ** 2, np.minimum(front - lids[:, 2], 0), 0)
-        points[:, 2] += refinement().matrix[:, self.lids] @ push.astype(np.float32)
+        matrix = refinement().matrix
+        points[: len(matrix), 2] += matrix[:, self.lids] @ push.astype(np.float32)
         return points
 
 
@@ -135,17 +137,19 @@ def eye_centers(points: np.ndarray) -> np.ndarray:
     return out
 
 
-def build_head(points: np.ndarray) -> Head:
-    """Prepare a head of the coarse rest shape ``points`` (V, 3)."""
+def build_head(points: np.ndarray, ear_size: float = 1.0, ear_angle: float = 25.0) -> Head:
+    """Prepare a head of the coarse rest shape ``points`` (V, 3) with ears of this size, standing off by this angle."""
     matrix = refinement().matrix
     eyes = eye_centers(points)
     basis = _shape_basis(points, eyes)
-    refined = np.stack([matrix @ b.astype(np.float32) for b in basis]).reshape(len(basis), -1)
+    refined = np.stack([matrix @ b.astype(np.float32) for b in basis])
+    refined = np.concatenate([refined, np.zeros((len(basis), ears.COUNT, 3), np.float32)], 1).reshape(len(basis), -1)
+    both_ears = ears.ear_points(points, ear_size, ear_angle).astype(np.float32)
     flip = mirror()
     right = [*RIGHT_EYE, *_LID_RINGS[0][0], *_LOWER_RINGS[0][0]]
     lids = np.array(sorted({*right, *(int(flip[i]) for i in right)}))
     return Head(
-        rest=matrix @ points.astype(np.float32),
+        rest=np.concatenate([matrix @ points.astype(np.float32), both_ears]),
         shapes=refined.astype(np.float32),
         eyes=eyes,
         coarse=points,
@@ -155,22 +159,28 @@ def build_head(points: np.ndarray) -> Head:
 
 
 @lru_cache(maxsize=1)
-def normals() -> Normals:
-    """Vertex normals of the refined topology."""
+def fine_triangles() -> np.ndarray:
+    """Triangles of the refined head with its ears, (T, 3) int32."""
     fine = refinement()
-    return Normals(fine.triangles, len(fine.matrix))
+    return np.concatenate([fine.triangles, ears.ear_triangles() + len(fine.matrix)]).astype(np.int32)
+
+
+@lru_cache(maxsize=1)
+def normals() -> Normals:
+    """Vertex normals of the refined head with its ears."""
+    return Normals(fine_triangles(), len(refinement().matrix) + ears.COUNT)
 
 
 @lru_cache(maxsize=1)
 def fine_attributes() -> dict[str, np.ndarray]:
-    """Attributes of the refined vertices: ``uv`` (V, 2), ``body`` (V,), ``face`` (V,), ``swap`` (V,), all float32."""
-    mesh, linear = generic_head(), refinement().linear
-    smooth = refinement().matrix
+    """Attributes of the refined vertices: ``uv`` (V, 2), ``body``, ``face`` and ``swap`` (V,), all float32."""
+    mesh, linear, smooth = generic_head(), refinement().linear, refinement().matrix
+    nothing = np.zeros(ears.COUNT, np.float32)
     return {
-        "uv": linear @ mesh.uv.astype(np.float32),
-        "body": smooth @ mesh.body.astype(np.float32),
-        "face": (linear @ mesh.face.astype(np.float32) >= 1.0).astype(np.float32),
-        "swap": (linear @ swap_weight().astype(np.float32)),
+        "uv": np.concatenate([linear @ mesh.uv.astype(np.float32), ears.ear_uv().astype(np.float32)]),
+        "body": np.concatenate([smooth @ mesh.body.astype(np.float32), nothing]),
+        "face": np.concatenate([(linear @ mesh.face.astype(np.float32) >= 1.0).astype(np.float32), nothing]),
+        "swap": np.concatenate([smooth @ swap_weight().astype(np.float32), nothing]),
     }
 
 

@@ -39,6 +39,7 @@ class Identity:
         glasses: 0 for none, otherwise the number of a frame's form (1 round, 2 square).
         pitch: Mean pitch of the voice in hertz.
         cloth_color: sRGB of the clothes.
+        ears: Size of the ears (about 1) and the angle in degrees by which they stand off (about 25).
     """
 
     seed: int
@@ -59,6 +60,7 @@ class Identity:
     glasses: int
     pitch: float
     cloth_color: Color
+    ears: tuple[float, float] = (1.0, 25.0)
 
     def __post_init__(self) -> None:
         if len(self.shape) != len(MODES):
@@ -118,13 +120,13 @@ MODES: dict[str, Mode] = {
     "width": lambda p: p * _toward(0.055, 0, 0),
     "length": lambda p: p * _toward(0, 0.05, 0) * smoothstep(-1.2, 0.3, p[:, 1:2]),
     "jaw_width": lambda p: p * _toward(0.085) * smoothstep(0.25, 0.95, p[:, 1:2]) * (1 - smoothstep(1.3, 1.8, p[:, 1:2])),
-    "jaw_corner": lambda p: near(p, (172, 397, 58, 288), 0.22) * side(p) * _toward(0.055, 0.03, 0),
+    "jaw_corner": lambda p: near(p, (172, 397, 58, 288), 0.27) * side(p) * _toward(0.04, 0.02, 0),
     "chin_length": lambda p: near(p, (152, 148, 377), (0.34, 0.26, 0.4)) * _toward(0, 0.085, 0),
     "chin_forward": lambda p: near(p, (199, 175), (0.24, 0.2, 0.4)) * _toward(0, 0, -0.06),
     "chin_width": lambda p: near(p, (149, 378, 176, 400), 0.17) * side(p) * _toward(0.055, 0.012, 0),
     "forehead": lambda p: p[:, 1:2] * _toward(0, 0.09, 0) * (1 - smoothstep(-0.3, 0.0, p[:, 1:2])),
     "cheekbones": lambda p: near(p, (117, 346, 123, 352, 116, 345), 0.17) * (side(p) * _toward(0.038) + _toward(0, 0, -0.03)),
-    "cheeks": lambda p: near(p, (187, 411, 207, 427, 213, 433), 0.2) * (side(p) * _toward(0.06) + _toward(0, 0, -0.045)),
+    "cheeks": lambda p: near(p, (187, 411, 207, 427, 213, 433), 0.22) * (side(p) * _toward(0.045) + _toward(0, 0, -0.045)),
     "nose_length": lambda p: near(p, (*_NOSE, 2, 97, 326), (0.17, 0.2, 0.3)) * _toward(0, 0.065, 0),
     "nose_width": lambda p: near(p, _WINGS, (0.09, 0.11, 0.16)) * side(p) * _toward(0.042),
     "nose_bridge": lambda p: near(p, (6, 197, 195, 122, 351), (0.09, 0.17, 0.25)) * _toward(0, 0, -0.05),
@@ -202,10 +204,13 @@ def make_identity(seed: int, *, feminine: bool | None = None, tone: float | None
     woman = bool(rng.random() < 0.5) if feminine is None else feminine
     drawn = float(rng.random())
     light = drawn if tone is None else float(np.clip(tone, 0, 1))
-    strengths = rng.normal(0, 1.15, len(MODES)).clip(-2.4, 2.4)
+    strengths = rng.normal(0, 0.85, len(MODES)).clip(-1.9, 1.9)
     for k, name in enumerate(MODES):
         strengths[k] += _FEMININE.get(name, 0.0) * (1.0 if woman else -0.7)
     strengths[-3:] *= 0.8
+    for name in ("eye_open", "eye_hood", "mouth_corners"):
+        k = MODE_NAMES.index(name)
+        strengths[k] = np.clip(strengths[k], -1.0, 1.6)
     age = float(rng.beta(1.3, 2.2))
     dark_hair = 1 if light < 0.4 else (3 if light < 0.6 else 6)
     shade = int(rng.integers(0, dark_hair)) if age < 0.75 or rng.random() < 0.3 else 6
@@ -241,6 +246,7 @@ def make_identity(seed: int, *, feminine: bool | None = None, tone: float | None
         beard=beard,
         glasses=int(rng.integers(1, 3)) if rng.random() < glasses_odds else 0,
         pitch=float(rng.uniform(175, 240) if woman else rng.uniform(85, 140)),
+        ears=(float(rng.uniform(0.88, 1.1) - 0.07 * woman), float(rng.uniform(14, 34))),
         cloth_color=_color(np.array(_CLOTH[int(rng.integers(0, len(_CLOTH)))]) * rng.uniform(0.85, 1.15)),
     )
 

@@ -12,8 +12,9 @@ import numpy as np
 
 from faceswap_hq.actors.raster import rasterize
 
-COUNT = 56
+COUNT = 48
 _KERNEL = 14.0
+_MIDDLE, _RADIUS = np.array([0.0, 0.2, 0.6], np.float32), 1.75  # what casts shadows lies in this ball
 
 
 def directions() -> np.ndarray:
@@ -42,7 +43,7 @@ class Transfer:
 
 
 def bake(
-    points: np.ndarray, normals: np.ndarray, blockers: list[tuple[np.ndarray, np.ndarray]], resolution: int = 112
+    points: np.ndarray, normals: np.ndarray, blockers: list[tuple[np.ndarray, np.ndarray]], resolution: int = 120
 ) -> Transfer:
     """Measure which directions each vertex sees.
 
@@ -53,9 +54,7 @@ def bake(
         resolution: Side of the depth pictures; coarser means softer.
     """
     ways = directions()
-    everything = np.concatenate([b[0] for b in blockers] + [points]).astype(np.float32)
-    middle = (everything.max(0) + everything.min(0)) / 2
-    radius = float(np.linalg.norm(everything - middle, axis=1).max())
+    middle, radius = _MIDDLE, _RADIUS
     seen = np.zeros((len(points), len(ways)), np.float32)
     lifted = points + normals * 0.012
     for k, way in enumerate(ways):
@@ -73,13 +72,14 @@ def bake(
         q = (lifted - middle) @ axes.T.astype(np.float32)
         at = q[:, :2] * (half / radius) + half
         lit = np.zeros(len(points), np.float32)
+        outside = (np.abs(at - half) > half - 1).any(1)
         for dx in (-0.7, 0.7):
             for dy in (-0.7, 0.7):
                 i = np.clip(np.round(at[:, 1] + dy), 0, resolution - 1).astype(int)
                 j = np.clip(np.round(at[:, 0] + dx), 0, resolution - 1).astype(int)
                 slope = 0.03 + 0.05 * (1 - np.abs(normals @ way))
                 lit += q[:, 2] <= depth[i, j] + slope
-        seen[:, k] = lit / 4
+        seen[:, k] = np.where(outside, 1.0, lit / 4)
     cosine = np.maximum(normals @ ways.T, 0)
     return Transfer(seen=seen, ambient=(seen * cosine * (4.0 / COUNT)).astype(np.float32))
 

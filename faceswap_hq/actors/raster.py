@@ -28,6 +28,12 @@ class Fragments:
     weights: np.ndarray
     depth: np.ndarray
 
+    def keep(self, which: np.ndarray) -> Fragments:
+        """Only the fragments marked in ``which`` (N,) bool."""
+        return Fragments(
+            pixel=self.pixel[which], triangle=self.triangle[which], weights=self.weights[which], depth=self.depth[which]
+        )
+
     def interpolate(self, attributes: np.ndarray, triangles: np.ndarray) -> np.ndarray:
         """Vertex attributes (V, A) at the fragments, (N, A) float32."""
         corners = triangles[self.triangle]

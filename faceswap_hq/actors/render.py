@@ -9,15 +9,19 @@ import cv2
 import numpy as np
 
 from faceswap_hq.actors import eyes as eyeballs
+from faceswap_hq.actors.body import body_layer
 from faceswap_hq.actors.camera import Camera, camera_of
-from faceswap_hq.actors.geometry import FACE_POINTS, generic_head, refinement
-from faceswap_hq.actors.head import PIVOT, Head, build_head, fine_attributes, normals, rotation, swap_weight
+from faceswap_hq.actors.geometry import FACE_POINTS
+from faceswap_hq.actors.glasses import curves, draw_glasses
+from faceswap_hq.actors.hair import Hair, build_hair, hair_color
+from faceswap_hq.actors.head import PIVOT, Head, build_head, fine_attributes, fine_triangles, normals, rotation
 from faceswap_hq.actors.identity import Identity, head_points
 from faceswap_hq.actors.lighting import Transfer, bake, directions, smooth
 from faceswap_hq.actors.mouth import draw_mouth
 from faceswap_hq.actors.performance import Moment, Performance, moments
 from faceswap_hq.actors.raster import Fragments, rasterize
 from faceswap_hq.actors.scene import Scene, background, environment, expose, kelvin_rgb, key_direction
+from faceswap_hq.actors.shading import Light, sample, shade_hair, shade_skin, soften_edges
 from faceswap_hq.actors.texture import SIZE, skin
 from faceswap_hq.faces.regions import LEFT_EYE, LIPS_INNER, RIGHT_EYE
 
@@ -44,7 +48,7 @@ class Rendered:
 
     def touched(self, vertices: np.ndarray) -> np.ndarray:
         """Where triangles with any of the marked refined vertices (V,) are visible, (H, W) float32 of 0 and 1."""
-        marked = (vertices > 0)[refinement().triangles].any(1)
+        marked = (vertices > 0)[fine_triangles()].any(1)
         out = np.zeros(self.face_mask.size, np.float32)
         out[self.fragments.pixel[marked[self.fragments.triangle]]] = 1.0
         out = out.reshape(self.face_mask.shape)
@@ -55,36 +59,71 @@ class Rendered:
 
 @dataclass(frozen=True, kw_only=True)
 class Cast:
-    """Everything that does not change from frame to frame for one (perhaps mixed) person."""
+    """Everything that does not change from frame to frame for one (perhaps mixed) person.
 
-    identity: Identity  # whose hair, eyes' surroundings, ears, neck and clothes
-    inner: Identity  # whose eyes, teeth and inner face
+    Attributes:
+        identity: Whose skull, hair, ears, neck, clothes and glasses.
+        inner: Whose eyes and teeth.
+        head: The head that moves.
+        transfer: How light reaches its vertices.
+        color: Skin texture, see :class:`faceswap_hq.actors.texture.Skin`.
+        relief: The same.
+        hair: Layers of hair from the inside out.
+        hair_transfer: How light reaches each of them.
+        spectacles: Curves of the glasses, empty for none.
+    """
+
+    identity: Identity
+    inner: Identity
     head: Head
     transfer: Transfer
     color: np.ndarray
     relief: np.ndarray
+    hair: tuple[Hair, ...]
+    hair_transfer: tuple[Transfer, ...]
+    spectacles: dict[str, list[np.ndarray]]
 
 
 @lru_cache(maxsize=24)
 def cast_of(identity: Identity) -> Cast:
     """Prepare a person for rendering (about a second; kept for the last few people)."""
-    head = build_head(head_points(identity))
+    points = head_points(identity)
+    head = build_head(points, *identity.ears)
+    hair = build_hair(identity, points.tobytes())
     texture = skin(identity)
+    transfer, hair_transfer = transfer_of(head, hair)
+    spectacles = {}
+    if identity.glasses:
+        ears = points[[127, 356]] + np.array([[0.0, 0.06, 0.16]])
+        spectacles = curves(identity, head.eyes, points[168], ears)
     return Cast(
         identity=identity,
         inner=identity,
         head=head,
-        transfer=transfer_of(head, identity),
+        transfer=transfer,
         color=texture.color,
         relief=texture.relief,
+        hair=hair,
+        hair_transfer=hair_transfer,
+        spectacles=spectacles,
     )
 
 
-def transfer_of(head: Head, identity: Identity) -> Transfer:
-    """How light reaches a head that wears this person's hair."""
-    triangles = refinement().triangles
-    baked = bake(head.rest, normals()(head.rest), [(head.rest, triangles)])
-    return Transfer(seen=smooth(baked.seen, triangles, 2), ambient=smooth(baked.ambient, triangles, 2))
+def transfer_of(head: Head, hair: tuple[Hair, ...]) -> tuple[Transfer, tuple[Transfer, ...]]:
+    """How light reaches a head that wears this hair, and how it reaches the layers of hair."""
+    triangles = fine_triangles()
+    parts = [(head.rest, normals()(head.rest), triangles), *((h.points, h.normals, h.triangles) for h in hair)]
+    blockers = [(p, t) for p, _, t in parts]
+    baked = bake(np.concatenate([p for p, _, _ in parts]), np.concatenate([n for _, n, _ in parts]), blockers)
+    out, start = [], 0
+    for k, (points, _, faces) in enumerate(parts):
+        stop = start + len(points)
+        rounds = 2 if k == 0 else 3
+        out.append(
+            Transfer(seen=smooth(baked.seen[start:stop], faces, rounds), ambient=smooth(baked.ambient[start:stop], faces, rounds))
+        )
+        start = stop
+    return out[0], tuple(out[1:])
 
 
 def render(identity: Identity, performance: Performance, scene: Scene, frame: int) -> Rendered:
@@ -114,36 +153,43 @@ def render_moment(cast: Cast, moment: Moment, scene: Scene, frame: int = 0) -> R
     camera = camera_of(scene)
     turn = rotation(moment.yaw, moment.pitch, moment.roll)
     sway = np.array([moment.x, moment.y, moment.z])
+    offset = PIVOT + sway - turn @ PIVOT
     local = cast.head.posed(moment)
-    points, offset = _pose(local, turn, sway)
-    xy = camera.project(points)
-    n = normals()(points)
-    key, key_color = key_direction(scene, moment.light), kelvin_rgb(scene.key_kelvin) * np.float32(scene.key_strength)
-    in_head = (key @ turn).astype(np.float32)
-    seen = cast.transfer.key(in_head)
+    points = _pose(local, fine_attributes()["body"], turn, offset, sway)
+    light = Light(
+        key=key_direction(scene, moment.light), color=kelvin_rgb(scene.key_kelvin) * np.float32(scene.key_strength), turn=turn
+    )
+    in_head = (light.key @ turn).astype(np.float32)
     sky = environment(scene, directions() @ turn.T.astype(np.float32))
-    ambient = cast.transfer.ambient @ sky
-
-    canvas = background(scene).copy()
+    seen, ambient = cast.transfer.key(in_head), cast.transfer.ambient @ sky
     truth = _landmarks(cast, local, moment, turn, offset, camera)
-    _draw_behind(canvas, cast, moment, truth, local, turn, offset, camera, key, key_color, seen, ambient)
-    found = rasterize(xy, points[:, 2], refinement().triangles, scene.width, scene.height)
-    face = _shade_skin(canvas, cast, found, n, seen, ambient, key, key_color, turn)
-    mask = _face_mask(found, face, truth, scene)
-    canvas = _soften_edges(canvas, found, scene)
+
+    cloth, depth = body_layer(cast.identity, scene).placed(scene, sway)
+    canvas = background(scene) * (1 - cloth[..., 3:]) + cloth[..., :3]
+    _draw_behind(canvas, cast, moment, truth, offset, camera, light, seen, ambient)
+    found = rasterize(camera.project(points), points[:, 2], fine_triangles(), scene.width, scene.height)
+    found = found.keep(found.depth < depth.ravel()[found.pixel])
+    depth.ravel()[found.pixel] = found.depth
+    _close_holes(depth, truth, cast, turn, offset)
+    face = _draw_skin(canvas, cast, found, normals()(points), seen, ambient, light)
+    cover = np.zeros(depth.shape, np.float32)
+    if cast.spectacles:
+        glow = ambient[[6, 9]].mean(0) + 0.6 * light.color * float(seen[[6, 9]].mean())
+        cover = draw_glasses(canvas, depth, cast.spectacles, cast.identity, turn, offset, camera, glow)
+    for hair, transfer in zip(cast.hair, cast.hair_transfer, strict=True):
+        cover = np.maximum(cover, _draw_hair(canvas, depth, cast, hair, transfer, light, sky, offset, sway, camera))
+    canvas = soften_edges(canvas, depth)
+    mask = _face_mask(found, face, truth, scene) * (1 - cover)
     return Rendered(image=expose(canvas, scene, frame), face_mask=mask, landmarks=truth, moment=moment, fragments=found)
 
 
-def _pose(local: np.ndarray, turn: np.ndarray, sway: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Turn the head on the shoulders: (V, 3) float32 in camera axes, and the offset of the fully turned part."""
-    turned = (local - PIVOT.astype(np.float32)) @ turn.T.astype(np.float32) + (PIVOT + sway).astype(np.float32)
-    body = fine_attributes()["body"][:, None]
-    return turned + body * (local + sway.astype(np.float32) - turned), PIVOT + sway - turn @ PIVOT
+def _pose(local: np.ndarray, body: np.ndarray, turn: np.ndarray, offset: np.ndarray, sway: np.ndarray) -> np.ndarray:
+    """Turn vertices (V, 3) with the head, but leave those of weight ``body`` on the shoulders; camera axes."""
+    turned = local @ turn.T.astype(np.float32) + offset.astype(np.float32)
+    return turned + body[:, None] * (local + sway.astype(np.float32) - turned)
 
 
-def _landmarks(
-    cast: Cast, local: np.ndarray, moment: Moment, turn: np.ndarray, offset: np.ndarray, camera: Camera
-) -> np.ndarray:
+def _landmarks(cast: Cast, local: np.ndarray, moment: Moment, turn: np.ndarray, offset: np.ndarray, camera: Camera) -> np.ndarray:
     axes = eyeballs.gaze_axes(moment.gaze_x, moment.gaze_y)
     irises = np.concatenate([eyeballs.iris_points(center, axes) for center in cast.head.eyes])
     space = np.concatenate([local[:FACE_POINTS].astype(np.float64), irises]) @ turn.T + offset
@@ -152,75 +198,76 @@ def _landmarks(
 
 
 def _draw_behind(
-    canvas: np.ndarray, cast: Cast, moment: Moment, truth: np.ndarray, local: np.ndarray, turn: np.ndarray, offset: np.ndarray,
-    camera: Camera, key: np.ndarray, key_color: np.ndarray, seen: np.ndarray, ambient: np.ndarray,
+    canvas: np.ndarray, cast: Cast, moment: Moment, truth: np.ndarray, offset: np.ndarray, camera: Camera, light: Light,
+    seen: np.ndarray, ambient: np.ndarray,
 ) -> None:  # fmt: skip
     """Eyeballs and the inside of the mouth."""
+    turn = light.turn
     axes = eyeballs.gaze_axes(moment.gaze_x, moment.gaze_y) @ turn.T
     texture = eyeballs.eye_texture(cast.inner)
     up = truth[10, :2] - truth[152, :2]
     up = up / (np.linalg.norm(up) + 1e-6)
     for k, (loop, corner) in enumerate(((RIGHT_EYE, 133), (LEFT_EYE, 362))):
         around = list(loop)
-        light = key_color * float(np.clip(seen[around].mean() * 1.3, 0, 1))
+        color = light.color * float(np.clip(seen[around].mean() * 1.3, 0, 1))
         eyeballs.draw_eye(
-            canvas, texture, truth[around, :2], turn @ cast.head.eyes[k] + offset, axes, camera, key, light,
+            canvas, texture, truth[around, :2], turn @ cast.head.eyes[k] + offset, axes, camera, light.key, color,
             ambient[around].mean(0) * 1.5, truth[corner, :2], up,
         )  # fmt: skip
     rest = cast.head.rest
     jaw = moment.jaw * cast.head.shapes[0].reshape(-1, 3)[14].astype(np.float64)
-    glow = ambient[[13, 14]].mean(0) * 1.2 + key_color * float(seen[[0, 17]].mean() * max(0.15, -(key @ turn)[2])) * 0.8
+    facing = max(0.15, float(-(light.key @ turn)[2]))
+    glow = ambient[[13, 14]].mean(0) * 1.2 + light.color * float(seen[[0, 17]].mean()) * facing * 0.8
     draw_mouth(
         canvas, cast.inner, truth[list(LIPS_INNER), :2], rest[13].astype(np.float64), rest[14].astype(np.float64), jaw,
         (turn, offset), camera, glow,
     )  # fmt: skip
-    del local
 
 
-_WRAP = np.array([0.34, 0.16, 0.10], np.float32)
-
-
-def _shade_skin(
-    canvas: np.ndarray, cast: Cast, found: Fragments, n: np.ndarray, seen: np.ndarray, ambient: np.ndarray, key: np.ndarray,
-    key_color: np.ndarray, turn: np.ndarray,
-) -> np.ndarray:  # fmt: skip
+def _draw_skin(
+    canvas: np.ndarray, cast: Cast, found: Fragments, n: np.ndarray, seen: np.ndarray, ambient: np.ndarray, light: Light
+) -> np.ndarray:
     """Skin at the fragments into ``canvas``; returns whether each fragment belongs to the face (N,)."""
     attributes = fine_attributes()
     table = np.concatenate([attributes["uv"] * (SIZE - 1), n, ambient, seen[:, None], attributes["face"][:, None]], 1)
-    pixel = found.interpolate(table.astype(np.float32), refinement().triangles)
-    count = len(pixel)
-    rows = (count + 255) // 256
-    uv = np.zeros((2, rows * 256), np.float32)
-    uv[:, :count] = pixel[:, :2].T
-    u, v = uv.reshape(2, rows, 256)
-    color = cv2.remap(cast.color, u, v, cv2.INTER_LINEAR).reshape(-1, 4)[:count]
-    relief = cv2.remap(cast.relief, u, v, cv2.INTER_LINEAR).reshape(-1, 3)[:count]
-    soft = pixel[:, 2:5]
-    soft /= np.sqrt((soft * soft).sum(1, keepdims=True)) + 1e-6
-    fine = soft + relief @ turn.T.astype(np.float32)
-    fine /= np.sqrt((fine * fine).sum(1, keepdims=True)) + 1e-6
-    smooth_cos, fine_cos = soft @ key, fine @ key
-    # light that enters the skin comes out again nearby, red the farthest: wrap it around the terminator, blur its relief
-    bumpy = np.array([0.35, 0.75, 0.9], np.float32)
-    cosine = smooth_cos[:, None] + (fine_cos - smooth_cos)[:, None] * bumpy
-    diffuse = np.clip((cosine + _WRAP) / (1 + _WRAP), 0, None)
-    diffuse *= diffuse
-    diffuse = 0.35 * diffuse + 0.65 * np.clip((cosine + _WRAP * 0.6) / (1 + _WRAP * 0.6), 0, None)
-    shadow = pixel[:, 8:9]
-    through = np.concatenate([shadow**0.75, shadow, shadow**1.06], 1)
-    relit = 1 + (fine[:, 1:2] - soft[:, 1:2]) * -0.5
-    lit = color[:, :3] * (pixel[:, 5:8] * relit + key_color * diffuse * through)
-    # gloss: a broad and a narrow lobe of the key light, and a Fresnel edge of the surroundings
-    half = key + np.array([0, 0, -1], np.float32)
-    half /= np.linalg.norm(half)
-    shine = np.clip(fine @ half, 0, 1)
-    facing = np.clip(-fine[:, 2], 0, 1)
-    fresnel = 0.045 + 0.5 * (1 - facing) ** 5
-    gloss = 0.085 * np.exp(12 * (shine - 1)) + 0.11 * np.exp(55 * (shine - 1))
-    lit += (gloss * color[:, 3] * shadow[:, 0])[:, None] * key_color
-    lit += (fresnel * color[:, 3] * 0.55)[:, None] * pixel[:, 5:8]
-    canvas.reshape(-1, 3)[found.pixel] = lit
+    pixel = found.interpolate(table.astype(np.float32), fine_triangles())
+    color, relief = sample(cast.color, pixel[:, :2]), sample(cast.relief, pixel[:, :2])
+    canvas.reshape(-1, 3)[found.pixel] = shade_skin(color, relief, pixel[:, 2:9], light)
     return pixel[:, 9] > 0.5
+
+
+def _draw_hair(
+    canvas: np.ndarray, depth: np.ndarray, cast: Cast, hair: Hair, transfer: Transfer, light: Light, sky: np.ndarray,
+    offset: np.ndarray, sway: np.ndarray, camera: Camera,
+) -> np.ndarray:  # fmt: skip
+    """Hair over ``canvas``; lowers ``depth`` where it is dense; returns its opacity (H, W)."""
+    height, width = depth.shape
+    turn = light.turn.astype(np.float32)
+    points = _pose(hair.points, hair.hanging * 0.8, light.turn, offset, sway)
+    found = rasterize(camera.project(points), points[:, 2], hair.triangles, width, height, both_sides=True)
+    found = found.keep(found.depth < depth.ravel()[found.pixel] + 0.012)
+    alpha_map = np.zeros(height * width, np.float32)
+    if len(found.pixel):
+        lit = np.concatenate([transfer.ambient @ sky, transfer.key((light.key @ light.turn).astype(np.float32))[:, None]], 1)
+        color, alpha = shade_hair(
+            hair, found, hair.normals @ turn.T, hair.tangents @ turn.T, lit.astype(np.float32), hair_color(cast.identity), light
+        )
+        flat = canvas.reshape(-1, 3)
+        flat[found.pixel] += alpha[:, None] * (color - flat[found.pixel])
+        alpha_map[found.pixel] = alpha
+        dense = alpha > 0.5
+        depth.ravel()[found.pixel[dense]] = found.depth[dense]
+    return alpha_map.reshape(height, width)
+
+
+def _close_holes(depth: np.ndarray, truth: np.ndarray, cast: Cast, turn: np.ndarray, offset: np.ndarray) -> None:
+    """Give eyes and mouth, which are drawn rather than rasterised, a depth: nothing behind shows through them."""
+    eyes = cast.head.eyes @ turn.T + offset
+    for loop, z in ((RIGHT_EYE, eyes[0, 2]), (LEFT_EYE, eyes[1, 2]), (LIPS_INNER, float(eyes[:, 2].mean()))):
+        hole = np.zeros(depth.shape, np.uint8)
+        cv2.fillPoly(hole, [np.round(truth[list(loop), :2]).astype(np.int32)], 1)
+        inside = (hole > 0) & (depth > z - 0.1)
+        depth[inside] = np.minimum(depth[inside], z - 0.1)
 
 
 def _face_mask(found: Fragments, face: np.ndarray, truth: np.ndarray, scene: Scene) -> np.ndarray:
@@ -230,18 +277,3 @@ def _face_mask(found: Fragments, face: np.ndarray, truth: np.ndarray, scene: Sce
     for loop in (RIGHT_EYE, LEFT_EYE, LIPS_INNER):
         cv2.fillPoly(mask, [np.round(truth[list(loop), :2]).astype(np.int32)], 255)
     return mask.astype(np.float32) / 255
-
-
-def _soften_edges(canvas: np.ndarray, found: Fragments, scene: Scene) -> np.ndarray:
-    """Anti-aliasing: blur across depth edges only."""
-    depth = np.full(scene.width * scene.height, 9.0, np.float32)
-    depth[found.pixel] = found.depth
-    depth = depth.reshape(scene.height, scene.width)
-    edge = cv2.morphologyEx(depth, cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8)) > 0.06
-    where = np.flatnonzero(edge)
-    if len(where):
-        blurred = cv2.GaussianBlur(canvas, (3, 3), 0.8)
-        canvas.reshape(-1, 3)[where] = blurred.reshape(-1, 3)[where]
-    return canvas
-
-

@@ -143,7 +143,7 @@ def background(scene: Scene) -> np.ndarray:
     y, x = np.mgrid[:h, :w].astype(np.float32)
     x, y = x / w, y / h
     hue = rng.uniform(0, 1)
-    wall = np.array([0.32 + 0.16 * np.cos(6.28 * (hue + k / 3)) * 0.6 for k in range(3)], np.float32) * rng.uniform(0.5, 1.15)
+    wall = np.array([0.30 + 0.07 * np.cos(6.28 * (hue + k / 3)) for k in range(3)], np.float32) * rng.uniform(0.5, 1.15)
     sway = -np.sign(scene.key_azimuth)
     shade = 0.55 + 0.55 * np.exp(-(((x - 0.5 - 0.22 * sway) / 0.5) ** 2 + ((y - 0.4) / 0.6) ** 2))
     out = wall * shade[..., None]
@@ -159,7 +159,7 @@ def background(scene: Scene) -> np.ndarray:
             inside = (x > x0) & (x < x1) & (y > y0) & (y < y1)
             frame = (x > x0 - 0.015) & (x < x1 + 0.015) & (y > y0 - 0.015) & (y < y1 + 0.015)
             out[frame] = wall * 0.35
-            out[inside] = rng.uniform(0.1, 0.6, 3)
+            out[inside] = rng.uniform(0.15, 0.5) * rng.uniform(0.75, 1.2, 3)
         sigma = 0.014 * min(w, h)
     elif kind == "window":
         x0 = 0.02 if sway > 0 else 0.58
@@ -191,7 +191,8 @@ def background(scene: Scene) -> np.ndarray:
             while at < 1:
                 thick, tall = rng.uniform(0.012, 0.04), rng.uniform(0.11, 0.165)
                 book = (x > at) & (x < at + thick * 0.92) & (y < top + 0.18) & (y > top + 0.18 - tall)
-                out[book] = np.array(rng.uniform(0.05, 0.5, 3)) * rng.uniform(0.5, 1.1)
+                shade = rng.uniform(0.06, 0.34)
+                out[book] = shade * np.array([1.15, 0.95, 0.8]) * rng.uniform(0.75, 1.25, 3)
                 at += thick if rng.random() > 0.07 else thick + 0.06
             out[(y > top + 0.18) & (y < top + 0.2)] = (0.22, 0.14, 0.08)
         sigma = 0.016 * min(w, h)
@@ -233,7 +234,7 @@ def expose(picture: np.ndarray, scene: Scene, frame: int) -> np.ndarray:
     sigma = scene.softness * min(scene.width, scene.height) / 320
     picture = cv2.GaussianBlur(picture, (0, 0), sigma) if sigma > 0.25 else picture
     picture = picture * fade
-    toned = _curve(scene.contrast)[np.clip(picture * 2047.5, 0, 4095).astype(np.uint16)]
+    toned = _curve(scene.contrast)[np.clip(picture * np.float32(2047.5), 0, 4095).astype(np.uint16)]
     if scene.saturation != 1:
         gray = cv2.cvtColor(toned, cv2.COLOR_RGB2GRAY)[..., None]
         toned = gray + (toned - gray) * np.float32(scene.saturation)

@@ -8,8 +8,7 @@ from functools import lru_cache
 import cv2
 import numpy as np
 
-from faceswap_hq.actors.geometry import refinement
-from faceswap_hq.actors.head import build_head, fine_attributes, normals, swap_weight
+from faceswap_hq.actors.head import build_head, fine_attributes, fine_triangles, swap_weight
 from faceswap_hq.actors.identity import Identity, head_points
 from faceswap_hq.actors.lighting import Transfer
 from faceswap_hq.actors.performance import Performance
@@ -40,9 +39,9 @@ def swapped_cast(source: Identity, target: Identity, match_skin: bool = False) -
     """Prepare the person that a perfect swap would show: see :func:`ground_truth_swap`."""
     base = cast_of(target)
     weight = swap_weight()[:, None]
-    head = build_head(weight * head_points(source) + (1 - weight) * head_points(target))
+    head = build_head(weight * head_points(source) + (1 - weight) * head_points(target), *target.ears)
     changed = _changed_vertices()[:, None] > 0
-    mixed = transfer_of(head, target)
+    mixed = transfer_of(head, base.hair)[0]
     transfer = Transfer(
         seen=np.where(changed, mixed.seen, base.transfer.seen), ambient=np.where(changed, mixed.ambient, base.transfer.ambient)
     )
@@ -80,12 +79,10 @@ def _texture_weight() -> np.ndarray:
 @lru_cache(maxsize=1)
 def _changed_vertices() -> np.ndarray:
     """1 for refined vertices whose place or normal a swap can change, (V,) float32."""
-    fine = refinement()
-    moved = (fine.matrix @ swap_weight().astype(np.float32)) != 0
-    moved |= fine_attributes()["swap"] > 0
-    touched = moved[fine.triangles].any(1)
-    out = np.zeros(len(fine.matrix), np.float32)
-    out[fine.triangles[touched].ravel()] = 1.0
+    moved = fine_attributes()["swap"] != 0
+    triangles = fine_triangles()
+    out = np.zeros(len(moved), np.float32)
+    out[triangles[moved[triangles].any(1)].ravel()] = 1.0
     return out
 
 

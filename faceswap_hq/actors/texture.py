@@ -13,7 +13,7 @@ from faceswap_hq.actors.identity import Identity
 from faceswap_hq.actors.raster import rasterize
 from faceswap_hq.faces.regions import LEFT_BROW, LIPS_INNER, LIPS_OUTER, RIGHT_BROW
 
-SIZE = 896
+SIZE = 768
 # Fair to deep brown, sRGB; between them the tone interpolates.
 _TONES = np.array(
     [(0.27, 0.165, 0.115), (0.42, 0.27, 0.19), (0.58, 0.395, 0.285), (0.73, 0.535, 0.41), (0.83, 0.65, 0.53), (0.90, 0.745, 0.655)],
@@ -96,8 +96,13 @@ def _lines(lines: list[np.ndarray], width: int, soft: float = 0.0) -> np.ndarray
 
 
 def _spot(at: np.ndarray, rx: float, ry: float) -> np.ndarray:
-    y, x = np.ogrid[:SIZE, :SIZE]
-    return np.exp(-0.5 * (((x - at[0]) / rx) ** 2 + ((y - at[1]) / ry) ** 2)).astype(np.float32)
+    out = np.zeros((SIZE, SIZE), np.float32)
+    x0, x1 = max(0, int(at[0] - 4 * rx)), min(SIZE, int(at[0] + 4 * rx) + 2)
+    y0, y1 = max(0, int(at[1] - 4 * ry)), min(SIZE, int(at[1] + 4 * ry) + 2)
+    if x0 < x1 and y0 < y1:
+        x, y = np.arange(x0, x1, dtype=np.float32), np.arange(y0, y1, dtype=np.float32)[:, None]
+        out[y0:y1, x0:x1] = np.exp(-0.5 * (((x - at[0]) / rx) ** 2 + ((y - at[1]) / ry) ** 2))
+    return out
 
 
 def _smooth_curve(points: np.ndarray, count: int = 40) -> np.ndarray:
@@ -128,6 +133,9 @@ class _Painter:
         self.color = np.broadcast_to(base.astype(np.float32), (SIZE, SIZE, 3)).copy()
         self.gloss = np.ones((SIZE, SIZE), np.float32)
         self.height = np.zeros((SIZE, SIZE), np.float32)
+        p = self.layout.position
+        self.inside = 1 - smoothstep(0.9, 1.35, np.hypot(p[..., 0] / 0.85, (p[..., 1] - 0.3) / 0.95)).astype(np.float32) * 0.85
+        self.inside *= 1 - 0.85 * smoothstep(0.25, 0.6, p[..., 2]).astype(np.float32)
 
     def tint(self, mask: np.ndarray, factor: tuple[float, float, float]) -> None:
         """Multiply the color by ``factor`` where ``mask`` is 1."""
@@ -148,7 +156,7 @@ class _Painter:
         red = 0.9 * self.spots((50, 280, 205, 425), 0.16) * (0.35 + 0.9 * who.ruddiness)
         red += 0.7 * self.spots((1, 4), 0.1) * (0.3 + who.ruddiness) + 0.5 * self.spots((98, 327), 0.06)
         red += 0.35 * self.spots((152, 200), 0.12) + 0.3 * self.spots((9, 151), 0.16) * who.ruddiness
-        red += 0.22 * noise(rng, 0.09 * u) + 0.12 * noise(rng, 0.03 * u)
+        red += self.inside * (0.22 * noise(rng, 0.09 * u) + 0.12 * noise(rng, 0.03 * u))
         depth = 0.5 + 0.5 * who.tone
         self.tint(red.clip(-0.6, 1.3), (1.0 - 0.02 / depth, 1 - 0.15 * depth, 1 - 0.14 * depth))
         around_eyes = self.spots((159, 386, 145, 374, 23, 253), 0.12, 0.085)
@@ -156,13 +164,15 @@ class _Painter:
         self.tint(self.spots((230, 450, 231, 451), 0.075, 0.035) * (0.35 + 0.65 * who.age), (0.84, 0.78, 0.80))
         yellow = self.spots((9, 8, 151, 107, 336), 0.2)
         self.tint(yellow, (1.015, 1.005, 0.965))
-        self.color *= 1 + 0.016 * noise(rng, 0.16 * u)[..., None] + 0.014 * noise(rng, 0.012 * u)[..., None]
+        self.color *= 1 + (self.inside * (0.016 * noise(rng, 0.16 * u) + 0.014 * noise(rng, 0.012 * u)))[..., None]
+        for corner in ((0.05, 0.05), (0.95, 0.05)):  # the ears
+            self.tint(_spot(np.array(corner) * SIZE, 0.028 * SIZE, 0.03 * SIZE), (1.0, 0.80, 0.80))
 
     def pores(self) -> None:
         rng, u = self.rng, self.unit
         fine = noise(rng, 2.2) + 0.8 * noise(rng, 3.5) + 0.7 * noise(rng, 0.022 * u)
         rough = 0.45 + 0.75 * self.spots((1, 50, 280, 195, 9, 151), 0.16) + 0.5 * self.who.age
-        self.height += fine * rough * 0.26
+        self.height += fine * rough * 0.26 * self.inside
         self.gloss *= 0.78 + 0.65 * self.spots((1, 4, 5), 0.085) + 0.4 * self.spots((9, 151, 108, 337), 0.16)
         self.gloss *= 1 + 0.3 * self.spots((50, 280), 0.11) + 0.12 * noise(rng, 2.5)
 
@@ -252,35 +262,33 @@ class _Painter:
 
     def brows(self) -> None:
         who, rng, u = self.who, self.rng, self.unit
-        color = np.array(who.hair_color) * (0.55 if max(who.hair_color) > 0.35 else 0.85)
+        color = np.array(who.hair_color) * (0.5 if max(who.hair_color) > 0.35 else 0.8)
         soft, strokes = np.zeros((SIZE, SIZE), np.uint8), np.zeros((SIZE, SIZE), np.uint8)
         for brow, sign in ((RIGHT_BROW, -1), (LEFT_BROW, 1)):
-            low = _smooth_curve(self.at[list(brow[:5])])
-            high = _smooth_curve(self.at[list(brow[5:])][::-1])
-            middle = (low + high) / 2
+            low, high = self.at[list(brow[:5])], self.at[list(brow[5:])][::-1]
+            middle = _smooth_curve((0.45 * low + 0.55 * high).astype(np.float64), 60)
             t = np.linspace(1, 0, len(middle))  # 0 at the nose, 1 at the temple
-            middle[:, 1] -= who.brow_arch * 0.03 * u * np.sin(np.pi * t**1.2)
-            middle[:, 1] += who.brow_arch * 0.012 * u * t**2
-            thick = 0.036 * u * who.brow_thickness * (0.9 + 0.25 * np.sin(np.pi * t) - 0.85 * t**2.2).clip(0.1)
-            outline = np.concatenate([middle - np.stack([0 * thick, thick], -1), (middle + np.stack([0 * thick, thick * 0.9], -1))[::-1]])
-            cv2.fillPoly(soft, [_fixed(outline)], 255, cv2.LINE_AA, 4)
+            middle[:, 1] += who.brow_arch * u * (0.030 * t**2.5 - 0.034 * np.exp(-(((t - 0.62) / 0.28) ** 2)))
+            thick = 0.030 * u * who.brow_thickness * (0.75 + 0.5 * np.exp(-(((t - 0.3) / 0.3) ** 2)) - 0.75 * t**2).clip(0.12)
+            lift = np.stack([np.zeros_like(thick), thick], -1)
+            cv2.fillPoly(soft, [_fixed(np.concatenate([middle - lift, (middle + lift)[::-1]]))], 255, cv2.LINE_AA, 4)
             lines = []
-            for _ in range(int(260 * (0.5 + 0.6 * who.brow_thickness))):
+            for _ in range(int(300 * (0.5 + 0.5 * who.brow_thickness))):
                 k = int(rng.integers(0, len(middle)))
-                across = rng.uniform(-1, 1)
-                start = middle[k] + (0, across * thick[k])
-                lean = 0.25 + 0.75 * t[k]
-                length = rng.uniform(0.03, 0.06) * u * (0.75 + 0.3 * who.brow_thickness)
-                way = np.array((sign * lean, -(1 - lean) * 0.9 + 0.55 * across * lean * -1 + 0.10))
-                way /= np.linalg.norm(way) + 1e-6
-                bend = np.array((sign * 0.15, 0.12)) * length
-                lines.append(np.stack([start, start + way * length * 0.5, start + way * length + bend]))
-            cv2.polylines(strokes, [_fixed(line) for line in lines], False, 255, 1, cv2.LINE_AA, 4)
+                across = float(rng.normal(0, 0.55))
+                start = middle[k] + (0, np.clip(across, -1.1, 1.1) * thick[k])
+                upright = np.exp(-((t[k] / 0.22) ** 2))
+                direction = middle[max(k - 3, 0)] - middle[min(k + 3, 59)]
+                direction /= np.linalg.norm(direction) + 1e-6
+                way = direction * (1 - 0.75 * upright) + np.array([0.0, -0.9 * upright - 0.32 * np.sign(-across) * (1 - upright)])
+                length = rng.uniform(0.022, 0.05) * u * (0.7 + 0.3 * who.brow_thickness) * (1 - 0.35 * t[k])
+                lines.append(np.stack([start, start + way * length * 0.55, start + way * length + direction * length * 0.3]))
+            cv2.polylines(strokes, [_fixed(line) for line in lines], False, 210, 1, cv2.LINE_AA, 4)
         body = cv2.GaussianBlur(soft.astype(np.float32) / 255, (0, 0), 0.014 * u)
-        hair = cv2.GaussianBlur(strokes.astype(np.float32) / 255, (0, 0), 0.5)
-        self.cover(body * 0.42 * min(1.0, 0.5 + 0.5 * who.brow_thickness), color * 0.8 + self.color.mean((0, 1)) * 0.2)
-        self.cover((hair * 0.85).clip(0, 1), color * 0.75)
-        self.height += hair * 1.6
+        hair = cv2.GaussianBlur(strokes.astype(np.float32) / 255, (0, 0), 0.6)
+        self.cover(body * 0.5 * min(1.0, 0.4 + 0.6 * who.brow_thickness), color * 0.85 + self.color.mean((0, 1)) * 0.15)
+        self.cover((hair * 0.62).clip(0, 1), color * 0.8)
+        self.height += hair * 1.2
         self.gloss *= 1 - 0.6 * body
 
     def beard(self) -> None:
@@ -290,9 +298,11 @@ class _Painter:
                 self.tint(self._beard_region("full") * 0.22, (0.80, 0.84, 0.88))
             return
         region = self._beard_region("full" if who.beard == "stubble" else who.beard)
-        dense = {"stubble": 0.40, "mustache": 0.85, "goatee": 0.85, "full": 0.95}[who.beard]
+        dense = {"stubble": 0.40, "mustache": 0.7, "goatee": 0.7, "full": 0.85}[who.beard]
+        region = cv2.GaussianBlur(region, (0, 0), 2.5 if who.beard != "full" else 1.5)
         color = np.array(who.hair_color) * 0.62
-        count, reach = (16000, 0.016) if who.beard == "stubble" else (15000, 0.05)
+        count = {"stubble": 16000, "full": 15000, "goatee": 5200, "mustache": 2600}[who.beard]
+        reach = 0.016 if who.beard == "stubble" else 0.045
         ys, xs = np.nonzero(region > 0.25)
         pick = rng.integers(0, len(xs), count)
         starts = np.stack([xs[pick], ys[pick]], -1) + rng.uniform(-0.5, 0.5, (count, 2))
@@ -319,18 +329,20 @@ class _Painter:
         x, y = np.abs(p[..., 0]), p[..., 1]
         ragged = 0.02 * noise(self.rng, 0.02 * u) + 0.02 * noise(self.rng, 0.08 * u)
         lips = _polygon(_closed(self.at[list(LIPS_OUTER)]), 0.008 * u)
-        lip = self.at[[0, 17]].mean(0)
-        mouth_y = generic_head().points[13, 1]
-        mustache = smoothstep(0.10, 0.135, mouth_y - y + ragged * 0.5)
-        mustache = (1 - smoothstep(0.115, 0.16, mouth_y - y + 0.22 * x + ragged)) * (1 - smoothstep(0.27, 0.34, x + ragged))
-        mustache = mustache * (1 - smoothstep(-0.06, 0.10, y - mouth_y + ragged)) * (1 - 0.5 * np.exp(-((x / 0.025) ** 2)))
-        goatee = smoothstep(0.05, 0.1, y - mouth_y + ragged) * (1 - smoothstep(0.26, 0.34, x + ragged))
-        cheek_line = 0.30 + 0.62 * smoothstep(0.12, 0.62, 0.78 - x)
-        full = smoothstep(-0.07, 0.09, y - cheek_line + ragged) * smoothstep(0.16, 0.30, x + (y - mouth_y) * 0.9 + ragged)
-        full = full * (1 - smoothstep(1.22, 1.42, y + ragged))
-        goatee = goatee * (1 - smoothstep(1.22, 1.36, y + ragged))
+        mouth = generic_head().points[[0, 13, 61, 2, 17]]
+        mouth_y, corner, nose_y = mouth[1, 1], abs(mouth[2, 0]), mouth[3, 1]
+        top = nose_y + 0.055 + 0.06 * np.clip(x / corner, 0, 2) ** 2
+        mustache = smoothstep(-0.02, 0.04, y - top + ragged * 0.6) * (1 - smoothstep(0.85, 1.15, x / corner + 2 * ragged))
+        mustache = mustache * (1 - smoothstep(0.0, 0.07, y - mouth_y - 0.02 - 0.03 * smoothstep(0.8, 1.2, x / corner)))
+        mustache = mustache * (1 - 0.45 * np.exp(-((x / 0.03) ** 2)))
+        goatee = smoothstep(0.06, 0.13, y - mouth_y + ragged + 0.06 * (np.abs(x - corner * 1.05) < 0.06)) * (
+            1 - smoothstep(0.24, 0.33, x + ragged)
+        )
+        cheek_line = 0.16 + 0.62 * smoothstep(0.0, 0.55, 0.78 - x)
+        full = smoothstep(-0.06, 0.10, y - cheek_line + ragged) * smoothstep(0.12, 0.30, x + (y - mouth_y) * 0.9 + ragged)
+        full = full * (1 - smoothstep(1.20, 1.40, y + ragged))
+        goatee = goatee * (1 - smoothstep(1.20, 1.34, y + ragged))
         out = {"mustache": mustache, "goatee": np.maximum(mustache * 0.9, goatee), "full": np.maximum.reduce([mustache, full, goatee])}[kind]
-        del lip
         return (out * (1 - lips) * (p[..., 2] < 0.85)).astype(np.float32).clip(0, 1)
 
     def scalp(self) -> None:
@@ -379,7 +391,7 @@ def hairline(points: np.ndarray, identity: Identity) -> np.ndarray:
     """Signed distance-like value at rest positions (..., 3): above 0 hair grows, below 0 is skin."""
     x, y, z = np.abs(points[..., 0]), points[..., 1], points[..., 2]
     recede = 0.10 * identity.age * (identity.makeup == 0)
-    front = -0.585 - recede + 0.10 * (x / 0.5) ** 2 - 0.16 * recede * 8 * np.exp(-(((x - 0.38) / 0.14) ** 2))
+    front = -0.64 - recede + 0.10 * (x / 0.5) ** 2 - 0.16 * recede * 8 * np.exp(-(((x - 0.38) / 0.14) ** 2))
     side = z - (0.50 - 0.26 * smoothstep(-0.1, -0.5, y) + 0.10 * smoothstep(0.0, 0.3, y))
     above = (front - y) * 3.5
     return np.maximum(above, np.minimum(side * 3.5, (1.0 - y) * 4))
