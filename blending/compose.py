@@ -23,6 +23,7 @@ Array = NDArray[Any]
 
 _MARGIN = 4  # pixels around the mask, for the boundary and the filters
 _INSET = 2.0  # crop pixels at the crop's border that are never shown: warps and convolutions are unsure there
+_BAND = 0.6  # the boundary's difference is taken from where alpha is below this
 _COLOR_GRID = 40  # colours are measured on about this many pixels across
 
 
@@ -67,8 +68,9 @@ def compose(
         face: (S, S, 3) float32 RGB in [0, 1]: the generated crop, all of its square.
         face_mask: (S, S) float32 in [0, 1]: the mask learned with it, in crop pixels; None for the whole square.
         matrix: (2, 3) similarity from frame pixels to crop pixels (pixel centres at whole numbers).
-        polygon: (K, 2) face points in frame pixels whose hull is the target's face, brows included. Without it (or with
-            ``settings.mask.shape`` of ``learned`` or ``square``) the hull plays no part.
+        polygon: (K, 2) face points in frame pixels whose hull is the target's face, brows included; further columns
+            are ignored. Without it (or with ``settings.mask.shape`` of ``learned`` or ``square``) the hull plays no
+            part.
         settings: What to do; see :mod:`blending.settings` for the presets.
         state: Carries the filters along one track; pass the same object for each of its frames and call its ``reset``
             at cuts. Without it each frame stands alone.
@@ -81,7 +83,7 @@ def compose(
     Raises:
         ValueError: For arrays of other shapes or types.
     """
-    _check(frame, face, face_mask, matrix)
+    _check(frame, face, face_mask, matrix, polygon)
     if out is None:
         out = frame.copy()
     elif out is not frame:
@@ -116,13 +118,13 @@ def compose(
     source = _match_color(source, target, core, settings, state)
     source, noise = _match_detail(source, target, core, settings, state)
     if settings.poisson.gradients != "off":
-        source = _correct(source, target, domain, size, settings)
+        source = _correct(source, target, alpha, domain, size, settings)
     source = detail.add_noise(source, noise, generator)
     _write(out[top:bottom, left:right], target, source, alpha, domain)
     return ComposeResult(out, alpha, box)
 
 
-def _check(frame: Array, face: Array, face_mask: Array | None, matrix: Array) -> None:
+def _check(frame: Array, face: Array, face_mask: Array | None, matrix: Array, polygon: Array | None) -> None:
     if frame.ndim != 3 or frame.shape[2] != 3 or frame.dtype not in (np.uint8, np.float32):
         raise ValueError(f"the frame must be (H, W, 3), uint8 or float32, not {frame.shape} {frame.dtype}")
     if face.ndim != 3 or face.shape[0] != face.shape[1] or face.shape[2] != 3 or face.dtype != np.float32:
@@ -131,6 +133,8 @@ def _check(frame: Array, face: Array, face_mask: Array | None, matrix: Array) ->
         raise ValueError(f"the mask must be {face.shape[:2]} float32, not {face_mask.shape} {face_mask.dtype}")
     if np.shape(matrix) != (2, 3) or not np.isfinite(matrix).all() or _scale(np.asarray(matrix)) < 1e-6:
         raise ValueError("the matrix must be a finite, invertible (2, 3) similarity")
+    if polygon is not None and (np.ndim(polygon) != 2 or len(polygon) < 3 or not np.isfinite(polygon).all()):
+        raise ValueError("the polygon must be at least three finite points, (K, 2)")
 
 
 def _scale(matrix: Array) -> float:
@@ -269,7 +273,9 @@ def _match_detail(
     return source, chosen.noise * detail.missing_noise(ours, theirs)
 
 
-def _correct(source: Array, target: Array, domain: Array, size: float, settings: BlendSettings) -> Array:
+def _correct(
+    source: Array, target: Array, alpha: Array, domain: Array, size: float, settings: BlendSettings
+) -> Array:
     chosen = settings.poisson
     grid = 1
     if chosen.cells > 0 and chosen.gradients == "import":
@@ -285,6 +291,7 @@ def _correct(source: Array, target: Array, domain: Array, size: float, settings:
         smoothing=chosen.smoothing * size,
         limit=chosen.limit,
         center=None if settings.color.method == "off" else np.zeros(3, np.float32),
+        band=None if chosen.smoothing == 0 else cv2.bitwise_and(domain, poisson.as_domain(_BAND - alpha)),
         screening=0.0 if chosen.fade is None else 1.0 / max(chosen.fade * size, 1.0) ** 2,
     )
     return cv2.scaleAdd(change, chosen.strength, source)

@@ -33,12 +33,14 @@ def extend_forehead(points: Array, amount: float, up: Array | None = None) -> Ar
         (K, 2) float32.
     """
     points = np.asarray(points, np.float32)
+    if len(points) == 0 or amount == 0:
+        return points.copy()
     direction = np.array([0.0, -1.0], np.float32) if up is None else np.asarray(up, np.float32)
     direction = direction / max(float(np.linalg.norm(direction)), 1e-12)
     level = points @ direction
     low, high = float(level.min()), float(level.max())
     height = high - low
-    if height <= 0 or amount == 0:
+    if height <= 0:
         return points.copy()
     share = np.clip((level - (low + high) / 2) / (height / 2), 0.0, 1.0)
     return points + (share * amount * height)[:, None] * direction

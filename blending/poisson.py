@@ -61,6 +61,7 @@ def blend(
     smoothing: float = 0.0,
     limit: float | None = None,
     center: Array | None = None,
+    band: Array | None = None,
     screening: float = 0.0,
     accuracy: Accuracy = FAST,
 ) -> Array:
@@ -76,6 +77,7 @@ def blend(
         smoothing: See :func:`correction`.
         limit: See :func:`correction`.
         center: See :func:`correction`.
+        band: See :func:`correction`.
         screening: See :func:`membrane`.
         accuracy: See :class:`Accuracy`.
 
@@ -92,6 +94,7 @@ def blend(
         smoothing=smoothing,
         limit=limit,
         center=center,
+        band=band,
         screening=screening,
         accuracy=accuracy,
     )
@@ -108,6 +111,7 @@ def correction(
     smoothing: float = 0.0,
     limit: float | None = None,
     center: Array | None = None,
+    band: Array | None = None,
     screening: float = 0.0,
     accuracy: Accuracy = FAST,
 ) -> Array:
@@ -127,6 +131,8 @@ def correction(
         limit: Largest deviation of the boundary's difference from ``center``, in image units, approached softly;
             what deviates more also loses its say in the smoothing. None for no limit.
         center: (3,) difference to expect; the median over the boundary by default, 0 after a colour transfer.
+        band: (H, W) uint8, 0 or 255: where differences are taken from when they are smoothed; by default the pixels that
+            touch the domain. A band along the boundary inside a face sees skin on both sides, and more of it.
         screening: See :func:`membrane`.
         accuracy: See :class:`Accuracy`.
 
@@ -147,8 +153,11 @@ def correction(
             domain = cv2.copyMakeBorder(domain, *pad, cv2.BORDER_REPLICATE)
         difference = cv2.resize(difference, small, interpolation=cv2.INTER_AREA)
         domain = as_domain(cv2.resize(domain, small, interpolation=cv2.INTER_AREA) >= 128)
+        if band is not None:
+            band = cv2.copyMakeBorder(band, *pad, cv2.BORDER_REPLICATE)
+            band = as_domain(cv2.resize(band, small, interpolation=cv2.INTER_AREA) >= 128)
     if smoothing > 0 or limit is not None:
-        difference = _steady(difference, boundary(domain), smoothing / grid, limit, center)
+        difference = _steady(difference, boundary(domain), band, smoothing / grid, limit, center)
     right = mixed_divergence(frame, source) if gradients == "mixed" else None
     solved = membrane(difference, domain, right=right, screening=screening * grid**2, accuracy=accuracy)
     if grid == 1:
@@ -158,25 +167,26 @@ def correction(
 
 
 def _steady(
-    difference: Array, ring: Array, smoothing: float, limit: float | None, center: Array | None
+    difference: Array, ring: Array, band: Array | None, smoothing: float, limit: float | None, center: Array | None
 ) -> Array:
-    """Free the boundary's difference of outliers, then smooth it along the boundary (a normalised convolution)."""
-    where = ring > 0
-    if not where.any():
+    """Free the boundary's difference of outliers, then smooth it (a normalised convolution over the band)."""
+    edge = ring > 0
+    where = edge if band is None or smoothing <= 0 else (edge | (band > 0))
+    if not edge.any():
         return difference
-    result = difference.copy()
     values = difference[where]
     weight = where.astype(np.float32)
+    result = cv2.multiply(difference, _spread(weight, difference.shape[2])).reshape(difference.shape)
     if limit is not None:
         middle = np.median(values, axis=0) if center is None else np.asarray(center, np.float32)
         offset = (values - middle) / np.float32(limit)
-        trust = 1.0 / (1.0 + (offset**2).sum(axis=1))
-        weight[where] = trust
-        result[where] = values = middle + np.float32(limit) * np.tanh(offset)
+        weight[where] = 1.0 / (1.0 + (offset**2).sum(axis=1))
+        result[where] = middle + np.float32(limit) * np.tanh(offset)
     if smoothing > 0:
-        spread = cv2.GaussianBlur(result * weight[..., None], (0, 0), smoothing, borderType=cv2.BORDER_REPLICATE)
+        weighted = cv2.multiply(result, _spread(weight, difference.shape[2]))
+        spread = cv2.GaussianBlur(weighted, (0, 0), smoothing, borderType=cv2.BORDER_REPLICATE).reshape(result.shape)
         total = cv2.GaussianBlur(weight, (0, 0), smoothing, borderType=cv2.BORDER_REPLICATE)
-        result[where] = spread[where] / total[where][:, None]
+        result[edge] = spread[edge] / total[edge][:, None]
     return result
 
 
@@ -240,7 +250,10 @@ def membrane(
     if weight is not None:
         known *= weight
     levels = _build(difference, ring, known, domain, right, screening)
-    solution = levels[-1].fill(np.zeros_like(levels[-1].values))
+    start = np.zeros_like(levels[-1].values)
+    if (known > 0).any():
+        start[:] = difference[ring > 0].mean(axis=0)
+    solution = levels[-1].fill(start)
     _solve_coarsest(solution, levels[-1], levels[-1].right)
     for depth in range(len(levels) - 2, -1, -1):
         level = levels[depth]

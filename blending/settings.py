@@ -131,19 +131,21 @@ class TemporalSettings:
     """Time constants in frames of what is filtered along a track; 0 switches a filter off.
 
     Attributes:
-        color: Colour statistics.
+        color: Mean colours. Filtering them lets the generator's own flicker through, which is worse.
+        contrast: Spreads of the colours.
         mask: The learned mask, in crop pixels.
         detail: Estimated sharpness and noise.
         cut: Jump of the mean colour, in [0, 1], that counts as a cut.
     """
 
-    color: float = 8.0
+    color: float = 0.0
+    contrast: float = 8.0
     mask: float = 1.0
     detail: float = 12.0
     cut: float = 0.12
 
     def __post_init__(self) -> None:
-        for name in ("color", "mask", "detail"):
+        for name in ("color", "contrast", "mask", "detail"):
             _within(f"temporal.{name}", getattr(self, name), 0, 10000)
         _within("temporal.cut", self.cut, 0, 2)
 
@@ -162,7 +164,7 @@ class BlendSettings:
 _NO_COLOR = ColorSettings(method="off")
 _NO_POISSON = PoissonSettings(gradients="off")
 _NO_DETAIL = DetailSettings(sharpness=0, noise=0)
-_NO_TIME = TemporalSettings(color=0, mask=0, detail=0)
+_NO_TIME = TemporalSettings(color=0, contrast=0, mask=0, detail=0)
 
 NONE = BlendSettings(
     color=_NO_COLOR,

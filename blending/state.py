@@ -22,8 +22,9 @@ class BlendState:
 
     def __init__(self, settings: TemporalSettings | None = None, *, seed: int = 0) -> None:
         settings = settings or TemporalSettings()
-        self.source_color = StatisticsFilter(settings.color, cut=settings.cut)
-        self.target_color = StatisticsFilter(settings.color, cut=settings.cut)
+        self.source_color, self.target_color = (
+            StatisticsFilter(settings.contrast, mean=settings.color, cut=settings.cut) for _ in range(2)
+        )
         self._mask = ExponentialFilter(settings.mask)
         self._detail = ExponentialFilter(settings.detail)
         self.generator = np.random.default_rng(seed)

@@ -100,40 +100,40 @@ class ExponentialFilter:
 class StatisticsFilter:
     """Exponential filter of colour statistics that starts anew at cuts and sudden changes of light.
 
+    Means and spreads have time constants of their own. A transfer that matches the means of each frame also takes out
+    the generator's own flicker, so means are best hardly filtered; spreads change slowly and gain from it.
+
     Args:
-        frames: Time constant in frames; 0 passes everything through.
-        cut: A mean that jumps by more than this between frames (Euclidean, in units of the space's range) is a cut.
+        spread: Time constant of the covariance, in frames; 0 passes it through.
+        mean: Time constant of the mean, in frames; 0 passes it through.
+        cut: A mean that jumps by more than this between frames (Euclidean, as a share of the space's range) is a cut.
     """
 
-    def __init__(self, frames: float, *, cut: float = 0.12) -> None:
-        self._filter = ExponentialFilter(frames)
-        self._last: Array | None = None
+    def __init__(self, spread: float, *, mean: float = 0.0, cut: float = 0.12) -> None:
+        self._spread = ExponentialFilter(spread)
+        self._mean = ExponentialFilter(mean)
+        self._last: ColorStatistics | None = None
+        self._result: ColorStatistics | None = None
         self.cut = cut
 
     def reset(self) -> None:
         """Forget the past."""
-        self._filter.reset()
-        self._last = None
+        self._spread.reset()
+        self._mean.reset()
+        self._last = self._result = None
 
     def __call__(self, statistics: ColorStatistics) -> ColorStatistics:
         """Filter one measurement; an empty one (weight 0) is replaced by the past where there is one."""
         if statistics.weight <= 0:
-            packed = self._filter._value
-            if packed is None:
-                return statistics
-        else:
-            # Raw second moments, so that a moving mean does not count as spread twice.
-            second = statistics.covariance + np.outer(statistics.mean, statistics.mean)
-            raw = np.concatenate([statistics.mean, second.ravel(), [statistics.weight]])
-            reach = self.cut * (100.0 if statistics.space == "lab" else 1.0)
-            if self._last is not None and np.linalg.norm(statistics.mean - self._last) > reach:
-                self._filter.reset()
-            self._last = statistics.mean
-            packed = self._filter(raw)
-        mean = packed[:3]
-        return ColorStatistics(
+            return statistics if self._result is None else self._result
+        reach = self.cut * (100.0 if statistics.space == "lab" else 1.0)
+        if self._last is not None and np.linalg.norm(statistics.mean - self._last.mean) > reach:
+            self.reset()
+        self._last = statistics
+        self._result = ColorStatistics(
             space=statistics.space,
-            mean=mean,
-            covariance=packed[3:12].reshape(3, 3) - np.outer(mean, mean),
-            weight=float(packed[12]),
+            mean=self._mean(statistics.mean),
+            covariance=self._spread(statistics.covariance),
+            weight=statistics.weight,
         )
+        return self._result
