@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 from av.video.frame import VideoFrame
-from av.video.reformatter import Interpolation, VideoReformatter
+from av.video.reformatter import VideoReformatter
 
 UNSPECIFIED = 2  # in matrix, primaries and transfer; 0 in range
 LIMITED, FULL = 1, 2
@@ -22,7 +22,9 @@ _SWSCALE = {1: 1, 4: 4, 5: 5, 6: 5, 7: 7, 9: 9}
 # libswscale's number -> weights (Kr, Kb) of that matrix
 _WEIGHTS = {1: (0.2126, 0.0722), 4: (0.30, 0.11), 5: (0.299, 0.114), 7: (0.212, 0.087), 9: (0.2627, 0.0593)}
 
-_ACCURATE = Interpolation.POINT | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT
+# libswscale's flags as numbers: PyAV before 18 names only some of them
+_POINT, _AREA = 0x10, 0x20
+_ACCURATE = _POINT | 0x2000 | 0x40000  # with full chroma in the computation, and accurate rounding
 _QUICK_FORMATS = frozenset({"yuv420p", "yuvj420p", "yuv422p", "yuvj422p"})  # converted without a scaler, 5 times faster
 
 
@@ -89,7 +91,7 @@ class ToRGB:
         quick = stored.name in _QUICK_FORMATS and (frame.width, frame.height) == self._size
         if not quick or width % 2 or height % 2:
             return self._convert(frame, _ACCURATE, space)
-        image = self._convert(frame, Interpolation.POINT, space)
+        image = self._convert(frame, _POINT, space)
         loss = _rounding_loss(stored.name, matrix, range_)
         if loss:
             import cv2
@@ -126,7 +128,7 @@ def _rounding_loss(pixel_format: str, matrix: int, range_: int) -> int:
     rgb = VideoReformatter().reformat(
         frame,
         format="rgb24",
-        interpolation=Interpolation.POINT,
+        interpolation=_POINT,
         src_colorspace=matrix,
         dst_colorspace=matrix,
         src_color_range=range_,
@@ -163,7 +165,7 @@ class FromRGB:
         result = self._reformatter.reformat(
             frame,
             format=self._pixel_format,
-            interpolation=Interpolation.AREA,
+            interpolation=_AREA,
             src_colorspace=self._matrix,
             dst_colorspace=self._matrix,
             src_color_range=FULL,
