@@ -8,6 +8,7 @@ from typing import Any
 from rich.table import Table
 
 from faceswap_hq.console import out, say, warn
+from stress.report.words import caution, headline
 
 _METRICS = ("auc", "ap", "eer", "accuracy")
 _COLUMNS = {
@@ -28,11 +29,10 @@ def show(results: Mapping[str, Any]) -> None:
     for table in tables(results):
         out.print(table)
     say(_counts(results))
-    finetune = results["finetune"]
-    if not finetune["done"]:
-        say(f"No fine-tuning: {finetune['reason']}.")
-    for failure in results["failures"]:
-        warn(f"{failure['what']}: {failure['reason']}")
+    for sentence in headline(results):
+        say(sentence)
+    for text in caution(results):
+        warn(text)
 
 
 def tables(results: Mapping[str, Any]) -> list[Table]:

@@ -10,6 +10,7 @@ import numpy as np
 from stress.data.crops import Crops
 
 _DRAWS = 100
+_FEWEST_TO_LEARN_FROM = 4
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,7 +31,7 @@ class Held:
 
 
 def hold_out(crops: Sequence[Crops], share: float, seed: int) -> Held:
-    """Hold out about ``share`` of the people, at least two where that is possible.
+    """Hold out about ``share`` of the people, at least two, so that at least four remain to learn from.
 
     Of many random choices the one that leaves the fewest clips out is taken; both groups keep reals and fakes. Where no
     choice allows that, nothing is held out.
@@ -42,8 +43,8 @@ def hold_out(crops: Sequence[Crops], share: float, seed: int) -> Held:
     """
     people = sorted({person for item in crops for person in item.clip.people})
     generator = np.random.default_rng([seed, 0])
-    first = max(2, round(share * len(people))) if share > 0 else 0
-    for count in (*range(first, len(people) // 2 + 1), 1) if share > 0 else ():
+    most = min(len(people) // 2, len(people) - _FEWEST_TO_LEARN_FROM)
+    for count in range(max(2, round(share * len(people))), most + 1) if share > 0 else ():
         choices = [frozenset(generator.choice(people, count, replace=False).tolist()) for _ in range(_DRAWS)]
         divided = [_divide(crops, chosen) for chosen in choices]
         usable = [held for held in divided if _both(held.train) and _both(held.validation)]
