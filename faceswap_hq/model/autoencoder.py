@@ -33,11 +33,11 @@ class ModelSettings:
     """Channels after each halving of the encoder."""
     bottleneck: int = 384
     """Numbers that describe a face between encoder and decoders."""
-    base_channels: int = 256
+    base_channels: int = 192
     """Channels of the 8 × 8 map that the bottleneck is opened to (shared by all people)."""
     decoder_channels: tuple[int, ...] = (128, 64, 32)
     """Channels after each doubling of a decoder; the last doubling, to pixels, comes on top."""
-    residual: tuple[int, ...] = (1, 1, 0)
+    residual: tuple[int, ...] = (1, 0, 0)
     """Residual blocks after each doubling of a decoder."""
 
     def __post_init__(self) -> None:
