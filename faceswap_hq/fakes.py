@@ -55,7 +55,7 @@ class Swap:
             "toolkit": f"faceswap-hq {faceswap_hq.__version__}",
             "source": {"person": self.source},
             "target": {"person": self.target, "clip": plan.info.path.name, "sha256": target_sha256},
-            "frames": [plan.start, plan.stop],
+            "frames": {"start": plan.start, "stop": plan.stop},  # a list of small numbers would be read back as bytes
             "counts": render.counts_dict(counts),
             "model": {"run": self.run.resolve().name, "sha256": self.card.sha256, "step": self.card.step},
             "blending": settings_to_dict(self.settings.blend),
@@ -170,6 +170,7 @@ def render_pair(video: Path, swap: Swap, out: Path) -> tuple[str, Counts]:
             key=swap.key,
         )  # fmt: skip
     entry = {"id": name, "fake": f"fakes/{name}.mp4", "real": f"reals/{name}.mp4", **facts}
+    entry["frames"] = [plan.start, plan.stop]
     entry["sha256"] = {"fake": files.sha256_file(fake), "real": files.sha256_file(real)}
     manifest.put(entry)
     return name, counts
