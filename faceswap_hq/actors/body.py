@@ -15,7 +15,7 @@ from faceswap_hq.actors.raster import rasterize
 from faceswap_hq.actors.scene import Scene, environment, kelvin_rgb, key_direction
 from faceswap_hq.actors.texture import linear, skin_base
 
-_AROUND, _DOWN = 72, 22
+_AROUND, _DOWN = 120, 30
 _MARGIN = 0.22
 
 

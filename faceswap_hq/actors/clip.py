@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import tempfile
+from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -10,6 +13,8 @@ from typing import Any
 
 
 import av
+import cv2
+import numpy as np
 
 import faceswap_hq
 from faceswap_hq.actors.identity import Identity, cast_identities
@@ -107,7 +112,7 @@ def render_clip(
     return path
 
 
-def _images(cast: Cast, performance: Performance, scene: Scene) -> Any:
+def _images(cast: Cast, performance: Performance, scene: Scene) -> Iterator[np.ndarray]:
     for frame, moment in enumerate(moments(performance)):
         yield render_moment(cast, moment, scene, frame).image
 
@@ -148,6 +153,7 @@ def make_cast(
     size: int = 320,
     fps: float = 25.0,
     held_out: bool = False,
+    workers: int = 1,
 ) -> list[Path]:
     """Render a cast: ``actor01.mp4`` ... and ``cast.json`` with seeds, all parameters and checksums.
 
@@ -159,6 +165,8 @@ def make_cast(
         size: Side of the square picture.
         fps: Frames a second.
         held_out: Also render each actor's second performance in the same place, ``actor01_heldout.mp4`` ...
+        workers: How many clips to render at a time. With more than one, each is rendered in a process of its own
+            (started afresh, so a script that calls this needs the usual ``if __name__ == "__main__":``).
 
     Returns:
         The clips.
@@ -166,24 +174,56 @@ def make_cast(
     if count < 1:
         raise ValueError("a cast has at least one actor")
     directory = Path(directory)
+    directory.mkdir(parents=True, exist_ok=True)
     members = plan_cast(count, seconds=seconds, seed=seed, size=size, fps=fps)
-    clips, entries = [], []
-    total = count * members[0].performance.frames * (2 if held_out else 1)
-    with progress("virtual actors", total, unit="frames") as advance:
-        for member in members:
-            entry: dict[str, Any] = {
-                "name": member.name, "identity": asdict(member.identity), "scene": asdict(member.scene), "clips": [],
-            }  # fmt: skip
-            for suffix, performance in (("", member.performance), ("_heldout", member.held_out))[: 2 if held_out else 1]:
-                clip = render_clip(directory / f"{member.name}{suffix}.mp4", member.identity, performance, member.scene, advance=advance)
-                entry["clips"].append({"file": clip.name, "performance": asdict(performance), "sha256": sha256_file(clip)})
-                clips.append(clip)
-            entries.append(entry)
-    write_json(
-        directory / "cast.json",
-        {"format": "faceswap-hq cast", "version": VERSION, "toolkit": faceswap_hq.__version__, "seed": seed, "actors": entries},
-    )
-    return clips
+    jobs = [(directory / f"{m.name}.mp4", m, m.performance) for m in members]
+    if held_out:
+        jobs += [(directory / f"{m.name}_heldout.mp4", m, m.held_out) for m in members]
+    with progress("virtual actors", sum(p.frames for _, _, p in jobs), unit="frames") as advance:
+        if workers <= 1:
+            for path, member, performance in jobs:
+                render_clip(path, member.identity, performance, member.scene, advance=advance)
+        else:
+            _render_in_processes(jobs, workers, advance)
+    entries: dict[str, dict[str, Any]] = {
+        m.name: {"name": m.name, "identity": asdict(m.identity), "scene": asdict(m.scene), "clips": []} for m in members
+    }
+    for path, member, performance in jobs:
+        clip = {"file": path.name, "performance": asdict(performance), "sha256": sha256_file(path)}
+        entries[member.name]["clips"].append(clip)
+    cast = {"format": "faceswap-hq cast", "version": VERSION, "toolkit": faceswap_hq.__version__, "seed": seed}
+    write_json(directory / "cast.json", {**cast, "actors": list(entries.values())})
+    return [path for path, _, _ in jobs]
+
+
+def _render_in_processes(jobs: list[tuple[Path, Member, Performance]], workers: int, advance: Advance) -> None:
+    context = multiprocessing.get_context("spawn")
+    ticks = context.SimpleQueue()
+    with ProcessPoolExecutor(min(workers, len(jobs)), mp_context=context, initializer=_start, initargs=(ticks,)) as pool:
+        waiting = {pool.submit(_render_job, path, m.identity, p, m.scene) for path, m, p in jobs}
+        try:
+            while waiting:
+                done, waiting = wait(waiting, timeout=0.2, return_when=FIRST_COMPLETED)
+                while not ticks.empty():
+                    advance(ticks.get())
+                for job in done:
+                    job.result()
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+_ticks: Any = None
+
+
+def _start(ticks: Any) -> None:
+    global _ticks
+    _ticks = ticks
+    cv2.setNumThreads(1)
+
+
+def _render_job(path: Path, identity: Identity, performance: Performance, scene: Scene) -> None:
+    render_clip(path, identity, performance, scene, advance=lambda n=1, note="": _ticks.put(n))
 
 
 __all__ = ["Member", "make_cast", "plan_cast", "render_clip", "write_voice"]

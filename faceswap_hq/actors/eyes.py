@@ -149,3 +149,37 @@ def draw_eye(
     region = canvas[y0:y1, x0:x1]
     cover = cv2.dilate(mask, np.ones((5, 5), np.uint8)).astype(np.float32)[..., None] / 255
     region += cover * (lit - region)
+
+
+def draw_lashes(canvas: np.ndarray, upper: np.ndarray, away: np.ndarray, scale: float, strength: float) -> None:
+    """Draw the upper lashes of one eye over the skin in linear ``canvas`` (H, W, 3) in place.
+
+    Args:
+        canvas: The picture.
+        upper: (9, 2) pixels along the upper lid's edge, outer corner first.
+        away: (2,) unit vector in the picture from the eye toward its brow.
+        scale: Pixels a unit of length.
+        strength: Opacity, 0 to 1.
+    """
+    h, w = canvas.shape[:2]
+    pad = int(0.08 * scale) + 2
+    x0, y0 = np.maximum(np.floor(upper.min(0)).astype(int) - pad, 0)
+    x1, y1 = np.minimum(np.ceil(upper.max(0)).astype(int) + pad, (w, h))
+    if x1 - x0 < 3 or y1 - y0 < 3:
+        return
+    t = np.linspace(0.02, 0.9, 22)
+    at = np.linspace(0, 1, len(upper))
+    roots = np.stack([np.interp(t, at, upper[:, k]) for k in range(2)], -1) - (x0, y0)
+    outward = (upper[0] - upper[-1]) / (np.linalg.norm(upper[0] - upper[-1]) + 1e-6)
+    fan = (0.75 - 1.15 * t)[:, None] * outward + 0.55 * away
+    tips = roots + fan * (0.062 - 0.022 * t)[:, None] * scale
+    middle = (roots + tips) / 2 - away * 0.006 * scale
+    mask = np.zeros((y1 - y0, x1 - x0), np.uint8)
+    lines = np.round(np.stack([roots, middle, tips], 1) * 16).astype(np.int32)
+    cv2.polylines(mask, list(lines), False, 255, 1, cv2.LINE_AA, 4)
+    edge = np.round((upper[:-1] - (x0, y0)) * 16).astype(np.int32)
+    cv2.polylines(mask, [edge], False, 230, max(1, int(0.012 * scale)), cv2.LINE_AA, 4)
+    thin = min(1.0, scale / 170)  # a line cannot be thinner than a pixel, so let it be fainter
+    alpha = mask.astype(np.float32)[..., None] * np.float32(strength * thin / 255)
+    region = canvas[y0:y1, x0:x1]
+    region += alpha * (0.008 - region)

@@ -70,7 +70,7 @@ def _slerp(first: np.ndarray, second: np.ndarray, t: float) -> np.ndarray:
 SKULL_CENTER = np.array([0.0, -0.27, 0.74])
 SKULL_RADII = np.array([0.83, 0.98, 1.02])
 NECK_CENTER = np.array([0.0, 2.05, 0.86])
-NECK_RADII = np.array([0.60, 0.54])
+NECK_RADII = np.array([0.50, 0.46])
 
 
 def _ring(oval: np.ndarray, around: np.ndarray, t: float) -> np.ndarray:
@@ -91,7 +91,7 @@ def _ring(oval: np.ndarray, around: np.ndarray, t: float) -> np.ndarray:
         q = float(smoothstep(0.8, 1.0, np.float64(t)))
         over = over * (1 - q) + base * q
     # under the jaw: a Bezier curve along the floor of the mouth to the throat, then down the neck
-    throat = np.stack([base[:, 0] * 0.92, np.full(36, 1.36), NECK_CENTER[2] - 0.02 + np.cos(around) * 0.52], -1)
+    throat = np.stack([base[:, 0] * 1.12, np.full(36, 1.36), NECK_CENTER[2] - 0.02 + np.cos(around) * 0.50], -1)
     throat[:, 1] = np.minimum(throat[:, 1], oval[:, 1] + 0.18)
     first = oval + (throat - oval) * [0.25, 0.0, 0.45] + [0, 0.05, 0]
     if t < 0.55:

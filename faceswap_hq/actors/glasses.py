@@ -64,13 +64,21 @@ def draw_glasses(
     Returns:
         Opacity of the frame, (H, W) float32.
     """
-    h, w = canvas.shape[:2]
+    full = np.zeros(depth.shape, np.float32)
+    around = camera.project(np.concatenate([*shapes["rims"], *shapes["bars"]]) @ turn.T + offset)
+    pad = int(0.15 * camera.scale) + 2
+    x0, y0 = np.clip(np.floor(around.min(0)).astype(int) - pad, 0, None)
+    x1, y1 = np.minimum(np.ceil(around.max(0)).astype(int) + pad, depth.shape[::-1])
+    if x1 - x0 < 4 or y1 - y0 < 4:
+        return full
+    canvas, depth = canvas[y0:y1, x0:x1], depth[y0:y1, x0:x1]
+    h, w = depth.shape
     mask = np.zeros((h, w), np.uint8)
     thick = max(1, int(round((0.030 if identity.glasses == 2 else 0.020) * camera.scale)))
 
     def placed(curve: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         space = curve @ turn.T + offset
-        return camera.project(space), space[:, 2]
+        return camera.project(space) - (x0, y0), space[:, 2]
 
     lenses = np.zeros((h, w), np.uint8)
     for rim in shapes["rims"]:
@@ -98,4 +106,5 @@ def draw_glasses(
     edge = cv2.Sobel(alpha, cv2.CV_32F, 0, 1, ksize=3)[..., None]
     frame = color * light * 1.1 + np.clip(edge, 0, 1) * 0.10 * light
     canvas += alpha[..., None] * (frame - canvas)
-    return alpha
+    full[y0:y1, x0:x1] = alpha
+    return full

@@ -142,9 +142,9 @@ def _curtain(
     v = np.linspace(0, 1, steps)
     root = np.stack([np.full(count, part) * (1 - 0.4 * u), -0.65 - 0.58 * np.sin(u * 1.9), -0.13 + 1.55 * u], -1)
     start = _unit(root - SKULL_CENTER)
-    reach = np.stack([np.full(count, side * 1.0), np.full(count, 0.02), -0.42 + 1.28 * u**0.9], -1)
-    reach[:, 0] *= np.sqrt(np.clip(1 - 0.75 * np.clip(u - 0.55, 0, 1) ** 1.2 * 2, 0.05, 1))
-    bend = _unit(np.stack([np.full(count, side * 0.72), np.full(count, -0.62), -0.52 + 1.2 * u], -1))
+    around = -0.42 + (np.pi / 2 + 0.36) * u  # from before the ear to behind the neck
+    reach = np.stack([side * np.cos(around), np.full(count, 0.02), np.sin(around)], -1)
+    bend = _unit(np.stack([side * 0.72 * (1 - 0.55 * u**2), np.full(count, -0.62), -0.52 + 1.35 * u], -1))
     end = _unit(reach)
     split = 0.5
     t = np.clip(v / split, 0, 1)[None, :, None]

@@ -98,7 +98,7 @@ def _shape_basis(points: np.ndarray, eyes: np.ndarray) -> np.ndarray:
     rim = near(generic, LIPS_INNER, (0.05, 0.05, 0.2))
     out["press"] = rim * ((1 - lower) * [0, 0.006, 0.012] + lower * [0, -0.016, 0.012])
     smile_corner = near(generic, (61, 291, 78, 308), (0.13, 0.11, 0.25)) * (s * [0.06, 0, 0] + [0, -0.06, 0.045])
-    cheeks = near(generic, (50, 280, 205, 425, 101, 330), (0.15, 0.12, 0.3)) * (s * [0.02, 0, 0] + [0, -0.032, -0.022])
+    cheeks = near(generic, (50, 280, 205, 425), (0.13, 0.10, 0.3)) * (s * [0.02, 0, 0] + [0, -0.030, -0.024])
     thin = near(generic, (0, 17, 13, 14), (0.14, 0.07, 0.2)) * [0, -0.008, 0.028]
     fold = near(generic, (203, 423, 206, 426), (0.06, 0.09, 0.2)) * (s * [0.022, 0, 0] + [0, -0.015, -0.006])
     out["smile"] = smile_corner + cheeks + thin + fold

@@ -88,8 +88,8 @@ def draw_mouth(
                 cv2.fillPoly(inside, [pixels(quad)], (ivory * shade).tolist(), cv2.LINE_AA, 4)
     mask = np.zeros(inside.shape[:2], np.uint8)
     cv2.fillPoly(mask, [np.round((outline - (x0, y0)) * 16).astype(np.int32)], 255, cv2.LINE_AA, 4)
-    open_ = cv2.GaussianBlur(mask.astype(np.float32) / 255, (0, 0), max(0.030 * scale, 0.7), borderType=cv2.BORDER_CONSTANT)
-    shade = (0.12 + 0.95 * np.clip(open_ * 1.5 - 0.45, 0, 1) ** 1.2)[..., None]
+    open_ = cv2.GaussianBlur(mask.astype(np.float32) / 255, (0, 0), max(0.020 * scale, 0.6), borderType=cv2.BORDER_CONSTANT)
+    shade = (0.16 + 1.0 * np.clip(open_ * 1.5 - 0.42, 0, 1))[..., None]
     inside = cv2.GaussianBlur(inside, (0, 0), max(0.006 * scale, 0.4)) * shade * light * 0.85
     cover = cv2.dilate(mask, np.ones((5, 5), np.uint8)).astype(np.float32)[..., None] / 255
     region = canvas[y0:y1, x0:x1]

@@ -60,19 +60,17 @@ def rasterize(
     """
     points = points.astype(np.float32, copy=False)
     depth = depth.astype(np.float32, copy=False)
-    corners = points[triangles]
-    a, b, c = corners[:, 0], corners[:, 1], corners[:, 2]
-    area = (b[:, 0] - a[:, 0]) * (c[:, 1] - a[:, 1]) - (b[:, 1] - a[:, 1]) * (c[:, 0] - a[:, 0])
-    low = np.ceil(corners.min(1))
-    high = np.floor(corners.max(1))
-    np.clip(low, 0, None, out=low)
-    np.clip(high, None, [width - 1, height - 1], out=high)
-    extent = (high - low).max(1) + 1
-    visible = (np.abs(area) > 1e-6) & (high >= low).all(1)
-    if not both_sides:
-        visible &= area < 0
+    x, y = np.ascontiguousarray(points[:, 0])[triangles.T], np.ascontiguousarray(points[:, 1])[triangles.T]
+    area = (x[1] - x[0]) * (y[2] - y[0]) - (y[1] - y[0]) * (x[2] - x[0])
+    visible = np.abs(area) > 1e-6 if both_sides else area < -1e-6
+    x0 = np.maximum(np.ceil(np.minimum(np.minimum(x[0], x[1]), x[2])), 0)
+    y0 = np.maximum(np.ceil(np.minimum(np.minimum(y[0], y[1]), y[2])), 0)
+    x1 = np.minimum(np.floor(np.maximum(np.maximum(x[0], x[1]), x[2])), width - 1)
+    y1 = np.minimum(np.floor(np.maximum(np.maximum(y[0], y[1]), y[2])), height - 1)
+    visible &= (x1 >= x0) & (y1 >= y0)
     chosen = np.flatnonzero(visible)
-    extent = extent[chosen]
+    extent = np.maximum(x1[chosen] - x0[chosen], y1[chosen] - y0[chosen]) + 1
+    setup = _Setup(x=x, y=y, inverse=1 / np.where(visible, area, 1), x0=x0, y0=y0, width=width, height=height)
     sizes = np.array(_SIZES + ((max(width, height),) if max(width, height) > _SIZES[-1] else ()))
     bucket = np.searchsorted(sizes, extent)
     found: list[tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]] = []
@@ -81,7 +79,7 @@ def rasterize(
         size = int(sizes[k])
         chunk = max(1, 400_000 // (size * size))
         for start in range(0, len(index), chunk):
-            found.append(_cover(index[start : start + chunk], size, a, b, c, area, low, width, height))
+            found.append(_cover(index[start : start + chunk], size, setup))
     if not found:
         empty = np.zeros(0, np.int64)
         return Fragments(pixel=empty, triangle=empty, weights=np.zeros((0, 3), np.float32), depth=np.zeros(0, np.float32))
@@ -107,36 +105,37 @@ def rasterize(
     )
 
 
-def _cover(
-    index: np.ndarray,
-    size: int,
-    a: np.ndarray,
-    b: np.ndarray,
-    c: np.ndarray,
-    area: np.ndarray,
-    low: np.ndarray,
-    width: int,
-    height: int,
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+@dataclass(frozen=True, kw_only=True)
+class _Setup:
+    """Triangles on screen: corners' x and y (3, T), 1 / area, upper left corner of the box, picture size."""
+
+    x: np.ndarray
+    y: np.ndarray
+    inverse: np.ndarray
+    x0: np.ndarray
+    y0: np.ndarray
+    width: int
+    height: int
+
+
+def _cover(index: np.ndarray, size: int, setup: _Setup) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Fragments of triangles whose boxes fit ``size`` x ``size``: pixel, triangle, second and third weight."""
-    a, b, c, corner = a[index], b[index], c[index], low[index]
-    inverse = 1 / area[index]
+    x, y = setup.x[:, index], setup.y[:, index]
+    inverse, x0, y0 = setup.inverse[index], setup.x0[index], setup.y0[index]
     steps = np.arange(size, dtype=np.float32)
-    # weight of c grows with the distance from edge ab, weight of b with that from edge ca
-    px = corner[:, :1] + steps - a[:, :1]  # (T, size)
-    py = corner[:, 1:] + steps - a[:, 1:]
-    ab, ac = b - a, c - a
-    w2 = (py * (ab[:, :1] * inverse[:, None]))[:, :, None] - (px * (ab[:, 1:] * inverse[:, None]))[:, None, :]
-    w1 = (px * (ac[:, 1:] * inverse[:, None]))[:, None, :] - (py * (ac[:, :1] * inverse[:, None]))[:, :, None]
-    slack = np.float32(-1e-4)
-    inside = (w1 >= slack) & (w2 >= slack) & (w1 + w2 <= 1 - slack)
-    flat = np.flatnonzero(inside)
+    px, py = (x0 - x[0])[:, None] + steps, (y0 - y[0])[:, None] + steps
+    # the weight of c grows with the distance from edge ab, the weight of b with that from edge ca
+    w2 = (py * ((x[1] - x[0]) * inverse)[:, None])[:, :, None] - (px * ((y[1] - y[0]) * inverse)[:, None])[:, None, :]
+    w1 = (px * ((y[2] - y[0]) * inverse)[:, None])[:, None, :] - (py * ((x[2] - x[0]) * inverse)[:, None])[:, :, None]
+    least = np.minimum(w1, w2)
+    np.minimum(least, 1 - w1 - w2, out=least)
+    flat = np.flatnonzero(least >= np.float32(-1e-4))
     which = flat // (size * size)
     rest = flat - which * (size * size)
     row = rest // size
-    x = corner[which, 0].astype(np.int64) + (rest - row * size)
-    y = corner[which, 1].astype(np.int64) + row
-    fits = (x < width) & (y < height)
+    column = x0[which].astype(np.int64) + (rest - row * size)
+    line = y0[which].astype(np.int64) + row
+    fits = (column < setup.width) & (line < setup.height)
     if not fits.all():
-        flat, which, x, y = flat[fits], which[fits], x[fits], y[fits]
-    return y * width + x, index[which], w1.ravel()[flat], w2.ravel()[flat]
+        flat, which, column, line = flat[fits], which[fits], column[fits], line[fits]
+    return line * setup.width + column, index[which], w1.ravel()[flat], w2.ravel()[flat]

@@ -11,7 +11,8 @@ import numpy as np
 from faceswap_hq.actors import eyes as eyeballs
 from faceswap_hq.actors.body import body_layer
 from faceswap_hq.actors.camera import Camera, camera_of
-from faceswap_hq.actors.geometry import FACE_POINTS
+from faceswap_hq.actors.ears import ear_triangles
+from faceswap_hq.actors.geometry import FACE_POINTS, UPPER_LIDS, generic_head, refinement
 from faceswap_hq.actors.glasses import curves, draw_glasses
 from faceswap_hq.actors.hair import Hair, build_hair, hair_color
 from faceswap_hq.actors.head import PIVOT, Head, build_head, fine_attributes, fine_triangles, normals, rotation
@@ -111,18 +112,17 @@ def cast_of(identity: Identity) -> Cast:
 
 def transfer_of(head: Head, hair: tuple[Hair, ...]) -> tuple[Transfer, tuple[Transfer, ...]]:
     """How light reaches a head that wears this hair, and how it reaches the layers of hair."""
-    triangles = fine_triangles()
-    parts = [(head.rest, normals()(head.rest), triangles), *((h.points, h.normals, h.triangles) for h in hair)]
-    blockers = [(p, t) for p, _, t in parts]
+    mesh, fine = generic_head(), len(refinement().matrix)
+    # shadows need no refined head: the old vertices of the refined mesh lie on the same surface
+    blockers = [(head.rest[: len(mesh.points)], mesh.triangles), (head.rest[fine:], ear_triangles())]
+    blockers += [(h.points, h.triangles) for h in hair]
+    parts = [(head.rest, normals()(head.rest), fine_triangles()), *((h.points, h.normals, h.triangles) for h in hair)]
     baked = bake(np.concatenate([p for p, _, _ in parts]), np.concatenate([n for _, n, _ in parts]), blockers)
     out, start = [], 0
     for k, (points, _, faces) in enumerate(parts):
-        stop = start + len(points)
-        rounds = 2 if k == 0 else 3
-        out.append(
-            Transfer(seen=smooth(baked.seen[start:stop], faces, rounds), ambient=smooth(baked.ambient[start:stop], faces, rounds))
-        )
-        start = stop
+        part, rounds = slice(start, start + len(points)), 2 if k == 0 else 3
+        out.append(Transfer(seen=smooth(baked.seen[part], faces, rounds), ambient=smooth(baked.ambient[part], faces, rounds)))
+        start += len(points)
     return out[0], tuple(out[1:])
 
 
@@ -172,9 +172,10 @@ def render_moment(cast: Cast, moment: Moment, scene: Scene, frame: int = 0) -> R
     depth.ravel()[found.pixel] = found.depth
     _close_holes(depth, truth, cast, turn, offset)
     face = _draw_skin(canvas, cast, found, normals()(points), seen, ambient, light)
+    _draw_lashes(canvas, cast, truth, camera)
     cover = np.zeros(depth.shape, np.float32)
     if cast.spectacles:
-        glow = ambient[[6, 9]].mean(0) + 0.6 * light.color * float(seen[[6, 9]].mean())
+        glow = 0.8 * sky.mean(0) + 0.7 * light.color * max(0.1, -float(in_head[2]))
         cover = draw_glasses(canvas, depth, cast.spectacles, cast.identity, turn, offset, camera, glow)
     for hair, transfer in zip(cast.hair, cast.hair_transfer, strict=True):
         cover = np.maximum(cover, _draw_hair(canvas, depth, cast, hair, transfer, light, sky, offset, sway, camera))
@@ -236,6 +237,16 @@ def _draw_skin(
     return pixel[:, 9] > 0.5
 
 
+def _draw_lashes(canvas: np.ndarray, cast: Cast, truth: np.ndarray, camera: Camera) -> None:
+    away = truth[10, :2] - truth[152, :2]
+    away = away / (np.linalg.norm(away) + 1e-6)
+    strength = 0.45 + 0.5 * cast.inner.makeup
+    far = truth[33, 2] - truth[263, 2]  # the eye that is turned away hides its outer lashes
+    for lid, hidden in zip(UPPER_LIDS, (far > 0.75 * camera.scale, far < -0.75 * camera.scale), strict=True):
+        if not hidden:
+            eyeballs.draw_lashes(canvas, truth[list(lid), :2].astype(np.float64), away, camera.scale, strength)
+
+
 def _draw_hair(
     canvas: np.ndarray, depth: np.ndarray, cast: Cast, hair: Hair, transfer: Transfer, light: Light, sky: np.ndarray,
     offset: np.ndarray, sway: np.ndarray, camera: Camera,
@@ -264,10 +275,15 @@ def _close_holes(depth: np.ndarray, truth: np.ndarray, cast: Cast, turn: np.ndar
     """Give eyes and mouth, which are drawn rather than rasterised, a depth: nothing behind shows through them."""
     eyes = cast.head.eyes @ turn.T + offset
     for loop, z in ((RIGHT_EYE, eyes[0, 2]), (LEFT_EYE, eyes[1, 2]), (LIPS_INNER, float(eyes[:, 2].mean()))):
-        hole = np.zeros(depth.shape, np.uint8)
-        cv2.fillPoly(hole, [np.round(truth[list(loop), :2]).astype(np.int32)], 1)
-        inside = (hole > 0) & (depth > z - 0.1)
-        depth[inside] = np.minimum(depth[inside], z - 0.1)
+        outline = np.round(truth[list(loop), :2]).astype(np.int32)
+        x0, y0 = np.maximum(outline.min(0), 0)
+        x1, y1 = np.minimum(outline.max(0) + 1, depth.shape[::-1])
+        if x1 <= x0 or y1 <= y0:
+            continue
+        hole = np.zeros((y1 - y0, x1 - x0), np.uint8)
+        cv2.fillPoly(hole, [outline - (x0, y0)], 1)
+        region = depth[y0:y1, x0:x1]
+        np.copyto(region, np.minimum(region, z - 0.1), where=hole > 0)
 
 
 def _face_mask(found: Fragments, face: np.ndarray, truth: np.ndarray, scene: Scene) -> np.ndarray:

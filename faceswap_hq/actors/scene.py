@@ -202,7 +202,7 @@ def background(scene: Scene) -> np.ndarray:
 
 @lru_cache(maxsize=12)
 def _sensor(scene: Scene) -> tuple[np.ndarray, np.ndarray]:
-    """Tile of sensor noise (larger than the picture) and the vignette."""
+    """Tile of sensor noise (larger than the picture), and exposure with vignette in steps of the tone curve."""
     rng = np.random.default_rng([scene.seed, 43])
     shape = (scene.height + 64, scene.width + 64)
     luma = rng.standard_normal(shape).astype(np.float32)
@@ -212,7 +212,7 @@ def _sensor(scene: Scene) -> tuple[np.ndarray, np.ndarray]:
     y, x = np.mgrid[: scene.height, : scene.width].astype(np.float32)
     r2 = ((x / scene.width - 0.5) ** 2 + (y / scene.height - 0.5) ** 2) * 2
     fade = 1 - scene.vignette * r2**1.2
-    return tile, (fade * scene.exposure)[..., None].astype(np.float32)
+    return tile, np.repeat((fade * scene.exposure * 2047.5)[..., None], 3, axis=2).astype(np.float32)
 
 
 @lru_cache(maxsize=12)
@@ -232,12 +232,13 @@ def expose(picture: np.ndarray, scene: Scene, frame: int) -> np.ndarray:
     """
     tile, fade = _sensor(scene)
     sigma = scene.softness * min(scene.width, scene.height) / 320
-    picture = cv2.GaussianBlur(picture, (0, 0), sigma) if sigma > 0.25 else picture
-    picture = picture * fade
-    toned = _curve(scene.contrast)[np.clip(picture * np.float32(2047.5), 0, 4095).astype(np.uint16)]
+    if sigma > 0.25:
+        picture = cv2.GaussianBlur(picture, (0, 0), sigma)
+    index = cv2.multiply(picture, fade, dtype=cv2.CV_16U)
+    toned = np.take(_curve(scene.contrast), np.minimum(index, 4095))
     if scene.saturation != 1:
-        gray = cv2.cvtColor(toned, cv2.COLOR_RGB2GRAY)[..., None]
-        toned = gray + (toned - gray) * np.float32(scene.saturation)
+        keep, gray = scene.saturation, (1 - scene.saturation) * np.array([0.299, 0.587, 0.114])
+        toned = cv2.transform(toned, np.eye(3) * keep + gray)
     dx, dy = (int(v) for v in np.random.default_rng([scene.seed, 44, frame]).integers(0, 64, 2))
-    toned = toned + tile[dy : dy + scene.height, dx : dx + scene.width]
-    return np.clip(toned + 0.5, 0, 255).astype(np.uint8)
+    noise = tile[dy : dy + scene.height, dx : dx + scene.width]
+    return cv2.addWeighted(toned, 1.0, noise, 1.0, 0.0, dtype=cv2.CV_8U)

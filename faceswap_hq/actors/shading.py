@@ -106,7 +106,7 @@ def shade_hair(
     facing_light = np.clip(0.45 + 0.55 * (normal @ light.key), 0, 1)
     diffuse = round_ * facing_light * shadow
     shade = strand[:, 0]
-    deep = 0.45 + 0.55 * np.clip(pixel[:, 12] / 0.18, 0, 1)
+    deep = 0.68 + 0.32 * np.clip(pixel[:, 12] / 0.18, 0, 1)
     color = base * (shade * deep)[:, None] * (pixel[:, 6:9] * 1.05 + (0.95 * diffuse)[:, None] * light.color)
     half = light.key + np.array([0, 0, -1], np.float32)
     half /= np.linalg.norm(half)

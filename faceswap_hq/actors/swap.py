@@ -119,4 +119,5 @@ def ground_truth_swap(
     reach = 3 + int(np.ceil(4 * scene.softness * min(scene.width, scene.height) / 320))
     kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * reach + 1, 2 * reach + 1))
     changed = cv2.dilate(changed, kernel)
-    return Swap(image=after.image, changed=changed, swapped=after, target=before)
+    image = np.where(changed[..., None] > 0, after.image, before.image)
+    return Swap(image=image, changed=changed, swapped=after, target=before)

@@ -153,10 +153,10 @@ class _Painter:
 
     def blood_and_mottling(self) -> None:
         who, rng, u = self.who, self.rng, self.unit
-        red = 0.9 * self.spots((50, 280, 205, 425), 0.16) * (0.35 + 0.9 * who.ruddiness)
+        red = 0.9 * self.spots((50, 280, 205, 425), 0.16) * (0.3 + 0.75 * who.ruddiness)
         red += 0.7 * self.spots((1, 4), 0.1) * (0.3 + who.ruddiness) + 0.5 * self.spots((98, 327), 0.06)
         red += 0.35 * self.spots((152, 200), 0.12) + 0.3 * self.spots((9, 151), 0.16) * who.ruddiness
-        red += self.inside * (0.22 * noise(rng, 0.09 * u) + 0.12 * noise(rng, 0.03 * u))
+        red += self.inside * (0.15 * noise(rng, 0.09 * u) + 0.10 * noise(rng, 0.03 * u))
         depth = 0.5 + 0.5 * who.tone
         self.tint(red.clip(-0.6, 1.3), (1.0 - 0.02 / depth, 1 - 0.15 * depth, 1 - 0.14 * depth))
         around_eyes = self.spots((159, 386, 145, 374, 23, 253), 0.12, 0.085)
@@ -340,8 +340,8 @@ class _Painter:
         )
         cheek_line = 0.16 + 0.62 * smoothstep(0.0, 0.55, 0.78 - x)
         full = smoothstep(-0.06, 0.10, y - cheek_line + ragged) * smoothstep(0.12, 0.30, x + (y - mouth_y) * 0.9 + ragged)
-        full = full * (1 - smoothstep(1.20, 1.40, y + ragged))
-        goatee = goatee * (1 - smoothstep(1.20, 1.34, y + ragged))
+        full = full * (1 - smoothstep(1.06, 1.24, y + ragged))
+        goatee = goatee * (1 - smoothstep(1.06, 1.22, y + ragged))
         out = {"mustache": mustache, "goatee": np.maximum(mustache * 0.9, goatee), "full": np.maximum.reduce([mustache, full, goatee])}[kind]
         return (out * (1 - lips) * (p[..., 2] < 0.85)).astype(np.float32).clip(0, 1)
 
@@ -352,7 +352,7 @@ class _Painter:
         else:
             shade = 0.93
         p = self.layout.position
-        mask = hairline(p, who) + 0.16 * noise(rng, 0.012 * u) + 0.10 * noise(rng, 0.05 * u)
+        mask = hairline(p, who) + 0.08 * noise(rng, 0.012 * u) + 0.06 * noise(rng, 0.05 * u)
         mask = smoothstep(-0.15, 0.55, mask).astype(np.float32)
         mask *= p[..., 1] < 0.95
         color = np.array(who.hair_color) * 0.55
