@@ -116,7 +116,8 @@ def compose(
     source = _warp(face, matrix, box)
     core = cv2.min(region, alpha)
     source = _match_color(source, target, core, settings, state)
-    source, noise = _match_detail(source, target, core, settings, state)
+    rounding = 1 / 255 if out.dtype == np.uint8 else 0.0
+    source, noise = _match_detail(source, target, core, rounding, settings, state)
     if settings.poisson.gradients != "off":
         source = _correct(source, target, alpha, domain, size, settings)
     source = detail.add_noise(source, noise, generator)
@@ -260,17 +261,19 @@ def _match_color(
 
 
 def _match_detail(
-    source: Array, target: Array, core: Array, settings: BlendSettings, state: BlendState | None
+    source: Array, target: Array, core: Array, rounding: float, settings: BlendSettings, state: BlendState | None
 ) -> tuple[Array, float]:
     """The source as sharp as the target, and the noise it still lacks."""
     chosen = settings.detail
     if chosen.sharpness == 0 and chosen.noise == 0:
         return source, 0.0
-    ours, theirs = detail.measure(source, core), detail.measure(target, core)
-    if state is not None:
-        ours, theirs = state.detail(ours, theirs)
+
+    def measure() -> tuple[detail.Detail, detail.Detail]:
+        return detail.measure(source, core), detail.measure(target, core)
+
+    ours, theirs = measure() if state is None else state.detail(measure)
     source = detail.match_sharpness(source, ours, theirs, strength=chosen.sharpness)
-    return source, chosen.noise * detail.missing_noise(ours, theirs)
+    return source, chosen.noise * detail.missing_noise(ours, theirs, rounding=rounding)
 
 
 def _correct(

@@ -149,9 +149,15 @@ def match_sharpness(image: Array, source: Detail, target: Detail, *, strength: f
     return np.clip(sharp, 0.0, 1.0, out=sharp)
 
 
-def missing_noise(source: Detail, target: Detail) -> float:
-    """Standard deviation of the noise to add to the source: variances add."""
-    return float(np.sqrt(max(target.noise**2 - source.noise**2, 0.0)))
+def missing_noise(source: Detail, target: Detail, *, rounding: float = 0.0) -> float:
+    """Standard deviation of the noise to add to the source: variances add.
+
+    Args:
+        source: Measured on the picture.
+        target: Measured on what it is to look like.
+        rounding: Step of a later rounding, in image units, which will add a uniform error of its own.
+    """
+    return float(np.sqrt(max(target.noise**2 - source.noise**2 - rounding**2 / 12, 0.0)))
 
 
 def add_noise(image: Array, sigma: float, generator: np.random.Generator) -> Array:

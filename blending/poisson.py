@@ -131,8 +131,8 @@ def correction(
         limit: Largest deviation of the boundary's difference from ``center``, in image units, approached softly;
             what deviates more also loses its say in the smoothing. None for no limit.
         center: (3,) difference to expect; the median over the boundary by default, 0 after a colour transfer.
-        band: (H, W) uint8, 0 or 255: where differences are taken from when they are smoothed; by default the pixels that
-            touch the domain. A band along the boundary inside a face sees skin on both sides, and more of it.
+        band: (H, W) uint8, 0 or 255: where differences are taken from when they are smoothed; by default the pixels
+            that touch the domain. A band along the boundary inside a face sees skin on both sides, and more of it.
         screening: See :func:`membrane`.
         accuracy: See :class:`Accuracy`.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -26,7 +27,10 @@ class BlendState:
             StatisticsFilter(settings.contrast, mean=settings.color, cut=settings.cut) for _ in range(2)
         )
         self._mask = ExponentialFilter(settings.mask)
-        self._detail = ExponentialFilter(settings.detail)
+        self._detail_every = max(1, min(4, int(settings.detail / 3)))
+        self._detail = ExponentialFilter(settings.detail / self._detail_every)
+        self._details: tuple[Detail, Detail] | None = None
+        self._frames = 0
         self.generator = np.random.default_rng(seed)
 
     def reset(self) -> None:
@@ -35,15 +39,26 @@ class BlendState:
         self.target_color.reset()
         self._mask.reset()
         self._detail.reset()
+        self._details = None
 
     def mask(self, mask: NDArray[Any]) -> NDArray[Any]:
         """Filter the learned mask, in crop pixels."""
         return self._mask(mask)
 
-    def detail(self, source: Detail, target: Detail) -> tuple[Detail, Detail]:
-        """Filter the estimates of sharpness and noise."""
-        values = self._detail(np.array([source.blur, source.noise, target.blur, target.noise]))
-        return (
-            Detail(blur=float(values[0]), noise=float(values[1])),
-            Detail(blur=float(values[2]), noise=float(values[3])),
-        )
+    def detail(self, measure: Callable[[], tuple[Detail, Detail]]) -> tuple[Detail, Detail]:
+        """Filtered sharpness and noise of source and target.
+
+        Args:
+            measure: Called when a new measurement is due: at the start, and then a few times per time constant, since
+                what is filtered this heavily need not be measured in each frame.
+        """
+        self._frames += 1
+        if self._details is None or self._frames >= self._detail_every:
+            self._frames = 0
+            source, target = measure()
+            values = self._detail(np.array([source.blur, source.noise, target.blur, target.noise]))
+            self._details = (
+                Detail(blur=float(values[0]), noise=float(values[1])),
+                Detail(blur=float(values[2]), noise=float(values[3])),
+            )
+        return self._details

@@ -8,7 +8,9 @@ import cv2
 import numpy as np
 
 
-def smooth_noise(seed: int, shape: tuple[int, int], *, scale: float = 3.0, low: float = 0.1, high: float = 0.9) -> np.ndarray:
+def smooth_noise(
+    seed: int, shape: tuple[int, int], *, scale: float = 3.0, low: float = 0.1, high: float = 0.9
+) -> np.ndarray:
     """(H, W, 3) float32 with structure about ``scale`` pixels wide, spread over [low, high]."""
     random = np.random.default_rng(seed)
     noise = cv2.GaussianBlur(random.standard_normal((*shape, 3)).astype(np.float32), (0, 0), scale)

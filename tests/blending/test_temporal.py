@@ -19,7 +19,8 @@ def test_one_euro_follows_what_moves() -> None:
     times = np.arange(90) / 30
     path = np.where(times < 1, 0.0, (times - 1) * 600)[:, None]  # pixels: at rest, then 600 px/s
     quick, slow = OneEuroFilter(min_cutoff=1.0, beta=0.05), OneEuroFilter(min_cutoff=1.0, beta=0.0)
-    lag = [np.abs(np.array([f(v, t) for v, t in zip(path, times, strict=True)]) - path)[60:].mean() for f in (quick, slow)]
+    moments = list(zip(path, times, strict=True))
+    lag = [np.abs(np.array([smooth(*moment) for moment in moments]) - path)[60:].mean() for smooth in (quick, slow)]
     assert lag[0] < 10  # half a frame's motion
     assert lag[1] > 60
 
