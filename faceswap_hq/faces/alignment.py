@@ -1,8 +1,8 @@
 """The similarity transform between a frame and the canonical face crop, and head pose.
 
-The canonical face is a generic, mirror-symmetric one in centimetres (x to the person's left, y up, z towards the camera),
-the scale of MediaPipe's face model. A crop shows :data:`CROP_CM` × :data:`CROP_CM` of it, which is a face from hairline to
-chin with room for warping; the model sees the central part (``coverage``).
+The canonical face is a generic, mirror-symmetric one in centimetres (x to the person's left, y up, z towards the
+camera), the scale of MediaPipe's face model. A crop shows :data:`CROP_CM` × :data:`CROP_CM` of it, which is a face from
+hairline to chin with room for warping; the model sees the central part (``coverage``).
 """
 
 from __future__ import annotations
@@ -104,23 +104,23 @@ def warp(image: np.ndarray, matrix: np.ndarray, size: int) -> np.ndarray:
 
 def _warp_small(image: np.ndarray, matrix: np.ndarray, size: int, scale: float) -> np.ndarray:
     factor = int(np.ceil(1 / scale))
-    large = cv2.warpAffine(
-        image, scaled(matrix, size, size * factor), (size * factor,) * 2, borderMode=cv2.BORDER_REPLICATE
-    )
+    finer = scaled(matrix, size, size * factor)
+    finer[:, 2] += (factor - 1) / 2  # the middle of the factor × factor pixels that become one
+    large = cv2.warpAffine(image, finer, (size * factor,) * 2, borderMode=cv2.BORDER_REPLICATE)
     return cv2.resize(large, (size, size), interpolation=cv2.INTER_AREA)
 
 
 def pose(landmarks: np.ndarray) -> tuple[float, float, float]:
-    """Head pose (yaw, pitch, roll) in degrees; positive: to the person's left, up, and towards the person's right shoulder.
+    """Head pose (yaw, pitch, roll) in degrees; positive: to the person's left, up, and towards their right shoulder.
 
     For 478 points the rotation is the one that best turns the canonical face onto the landmarks (Kabsch 1976), with
-    MediaPipe's z as depth. For 68 points, which have no depth, it is fitted with cv2.solvePnP under a long lens.
+    MediaPipe's z as depth. For 68 points, which have no depth, it is the one whose projection fits best.
     """
     indices, canonical = _rigid(len(landmarks))
     flip = np.array([1.0, -1.0, -1.0])  # image axes: y down, z away
     model = (canonical - canonical.mean(0)) * flip
     if len(landmarks) == 68:
-        rotation = _pose_without_depth(model, landmarks[indices, :2].astype(np.float64))
+        rotation = _rotation_without_depth(model, landmarks[indices, :2].astype(np.float64))
     else:
         points = landmarks[indices].astype(np.float64)
         u, _, vt = np.linalg.svd((points - points.mean(0)).T @ model)
@@ -131,13 +131,12 @@ def pose(landmarks: np.ndarray) -> tuple[float, float, float]:
     return float(yaw), float(pitch), float(roll)
 
 
-def _pose_without_depth(model: np.ndarray, points: np.ndarray) -> np.ndarray:
-    size = float(np.ptp(points, axis=0).max())
-    focal = 20 * max(size, 1e-3)
-    center = points.mean(0)
-    camera = np.array([[focal, 0, center[0]], [0, focal, center[1]], [0, 0, 1]])
-    ok, vector, _ = cv2.solvePnP(model, points, camera, np.zeros(4), flags=cv2.SOLVEPNP_ITERATIVE)
-    return cv2.Rodrigues(vector)[0] if ok else np.eye(3)
+def _rotation_without_depth(model: np.ndarray, points: np.ndarray) -> np.ndarray:
+    """Rotation (3, 3) that best projects ``model`` (N, 3) onto ``points`` (N, 2), seen through a long lens."""
+    affine = np.linalg.lstsq(model, points - points.mean(0), rcond=None)[0].T
+    u, _, vt = np.linalg.svd(affine, full_matrices=False)
+    rows = u @ vt
+    return np.concatenate([rows, np.cross(rows[0], rows[1])[None]])
 
 
 def box(landmarks: np.ndarray) -> np.ndarray:

@@ -37,8 +37,8 @@ class LandmarkBackend(Protocol):
             image: uint8 (H, W, 3), RGB.
 
         Returns:
-            One float32 (points, 3) array a face: x and y in pixels of ``image`` (0 = left/top edge), z in the same unit,
-            growing away from the camera (0 for backends without depth).
+            One float32 (points, 3) array a face: x and y in pixels of ``image`` (0 = left/top edge), z in the same
+            unit, growing away from the camera (0 for backends without depth).
         """
         ...
 
@@ -55,7 +55,7 @@ def open_backend(name: str = "mediapipe", *, max_faces: int = 4, static: bool = 
     """Open a landmark backend.
 
     Args:
-        name: ``"mediapipe"`` (478 points, offline) or ``"face-alignment"`` (68 points, downloads its weights at first use).
+        name: ``"mediapipe"`` (478 points, offline) or ``"face-alignment"`` (68 points, downloads weights at first use).
         max_faces: At most this many faces a picture.
         static: True for unrelated pictures: the detector runs on each. False follows faces from frame to frame.
 
@@ -70,7 +70,7 @@ def open_backend(name: str = "mediapipe", *, max_faces: int = 4, static: bool = 
 
 
 class MediaPipeBackend:
-    """MediaPipe Face Mesh with irises: 468 + 10 points, models inside the wheel (Kartynnik et al. 2019, arXiv 1907.06724).
+    """MediaPipe Face Mesh with irises: 468 + 10 points, models in the wheel (Kartynnik et al. 2019, arXiv 1907.06724).
 
     Following a single face is cheap; looking for further faces costs a detector run a frame. So a second, separate
     detector looks every :attr:`look_every` frames, and the many-faces graph runs only while it sees several people.
@@ -153,7 +153,7 @@ class MediaPipeBackend:
 
 
 class FaceAlignmentBackend:
-    """The ``face-alignment`` package: 68 points by FAN (Bulat and Tzimiropoulos 2017); needs its extra and a download."""
+    """The ``face-alignment`` package: 68 points by FAN (Bulat and Tzimiropoulos 2017); needs its extra, downloads."""
 
     name = "face-alignment"
     points = 68

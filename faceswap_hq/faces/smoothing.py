@@ -1,4 +1,4 @@
-"""Steady alignment: landmarks tremble by a fraction of a pixel, and a face that is drawn in a trembling crop flickers."""
+"""Steady alignment: landmarks tremble by a fraction of a pixel, and a face drawn in a trembling crop flickers."""
 
 from __future__ import annotations
 
@@ -13,12 +13,14 @@ _MIN_CUTOFF = 2.0
 _BETA = 40.0
 
 
-def smooth_matrices(landmarks: np.ndarray, frames: np.ndarray, times: np.ndarray, breaks: set[int], size: int) -> np.ndarray:
+def smooth_matrices(
+    landmarks: np.ndarray, frames: np.ndarray, times: np.ndarray, breaks: set[int], size: int
+) -> np.ndarray:
     """Crop matrices of one person through a clip, steadied without lag.
 
-    The similarity's four numbers (center, size, angle) are One-Euro filtered (Casiez et al. 2012) forwards and backwards and
-    averaged, so that the lag of one direction cancels that of the other. Nothing is smoothed across cuts, lost faces
-    longer than the tracker's gap, or jumps.
+    The similarity's four numbers (center, size, angle) are One-Euro filtered (Casiez et al. 2012) forwards and
+    backwards and averaged, so that the lag of one direction cancels that of the other. Nothing is smoothed across cuts,
+    lost faces longer than the tracker's gap, or jumps.
 
     Args:
         landmarks: (N, points, 3) in frame pixels.

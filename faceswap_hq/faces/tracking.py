@@ -30,6 +30,8 @@ class Track:
     """One float32 (points, 3) array a frame, in frame pixels."""
     looks: list[np.ndarray] = field(default_factory=list)
     """A few aligned thumbnails as descriptors, for telling people apart across cuts."""
+    last: int = -1
+    """Position of its latest frame among those looked at (frames may be taken in steps)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +45,7 @@ class Person:
     landmarks: np.ndarray
     """float32 (N, points, 3) in frame pixels."""
     track_starts: np.ndarray
-    """int32 (T,) positions in ``frames`` where a new track starts: smoothing must not cross them."""
+    """int32 (T,) positions in ``frames`` where the track changes: smoothing must not cross them."""
     track_numbers: tuple[int, ...]
     """The numbers of the person's tracks, as passed to ``on_face``."""
 
@@ -79,19 +81,20 @@ def follow(frames: Iterable[Frame], backend: LandmarkBackend, on_face: OnFace | 
     times: list[float] = []
     pts: list[int] = []
     cuts: list[int] = []
-    seen = 0
+    seen = shot = 0
     detect_cut = CutDetector()
-    for frame in frames:
+    for position, frame in enumerate(frames):
         times.append(frame.time)
         pts.append(frame.pts)
         if detect_cut(frame.image):
             cuts.append(frame.index)
+            shot = position
             backend.reset()
         faces = backend.detect(frame.image)
         seen += bool(faces)
-        since_cut = frame.index - (cuts[-1] if cuts else 0)
-        for number, landmarks in _associate(tracks, faces, frame.index, min(MAX_GAP, since_cut - 1)):
+        for number, landmarks in _associate(tracks, faces, max(shot, position - MAX_GAP - 1)):
             track = tracks[number]
+            track.last = position
             track.frames.append(frame.index)
             track.landmarks.append(landmarks)
             _sample_look(track, frame.image, landmarks)
@@ -106,13 +109,11 @@ def follow(frames: Iterable[Frame], backend: LandmarkBackend, on_face: OnFace | 
     )
 
 
-def _associate(
-    tracks: list[Track], faces: list[np.ndarray], index: int, max_gap: int
-) -> list[tuple[int, np.ndarray]]:
-    """Give each face a track: the nearest one seen lately, or a new one (appended to ``tracks``)."""
+def _associate(tracks: list[Track], faces: list[np.ndarray], since: int) -> list[tuple[int, np.ndarray]]:
+    """Give each face a track: the nearest one seen at ``since`` or later, or a new one (appended to ``tracks``)."""
     pairs = []
     for i, track in enumerate(tracks):
-        if track.frames and index - track.frames[-1] <= max_gap + 1:
+        if track.last >= since:
             last = track.landmarks[-1][:, :2]
             height = float(np.ptp(last[:, 1])) + 1e-6
             pairs += [
@@ -148,9 +149,8 @@ class CutDetector:
             return False
         difference = float(np.abs(thumbnail - previous).mean())
         cut = difference > 18 and difference > 6 * self._usual
-        if not cut:
-            self._usual += 0.1 * (difference - self._usual)
-            self._usual = max(self._usual, 0.5)
+        # A cut counts for what is usual too, but not in full: a fast pan must not be a cut in each of its frames.
+        self._usual = max(self._usual + 0.1 * (min(difference, 30.0) - self._usual), 0.5)
         return cut
 
 
@@ -183,18 +183,20 @@ def _people(tracks: list[Track]) -> list[Person]:
         else:
             best.append(i)
     groups.sort(key=lambda group: -sum(len(tracks[i].frames) for i in group))
-    return [_person(number, sorted(group, key=lambda i: tracks[i].frames[0]), tracks) for number, group in enumerate(groups, 1)]
+    for group in groups:
+        group.sort(key=lambda i: tracks[i].frames[0])
+    return [_person(number, group, tracks) for number, group in enumerate(groups, 1)]
 
 
 def _person(number: int, group: list[int], tracks: list[Track]) -> Person:
     frames = np.concatenate([np.array(tracks[i].frames, np.int32) for i in group])
     landmarks = np.concatenate([np.stack(tracks[i].landmarks) for i in group])
-    lengths = [len(tracks[i].frames) for i in group]
     order = np.argsort(frames, kind="stable")
+    owner = np.repeat(group, [len(tracks[i].frames) for i in group])[order]
     return Person(
         number=number,
         frames=frames[order],
         landmarks=landmarks[order],
-        track_starts=np.concatenate([[0], np.cumsum(lengths)[:-1]]).astype(np.int32),
+        track_starts=np.concatenate([[0], np.flatnonzero(np.diff(owner)) + 1]).astype(np.int32),
         track_numbers=tuple(group),
     )
