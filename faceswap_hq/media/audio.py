@@ -19,6 +19,7 @@ from faceswap_hq.media.probing import open_input
 # Codecs that MP4 carries and players play; others are transcoded. Several decoders may stand for one codec.
 _COPIED = frozenset({"aac", "mp3", "mp3float", "ac3", "eac3", "alac", "opus", "libopus", "flac"})
 _AAC_RATES = frozenset({8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000, 88200, 96000})
+_MAX_READ_ERRORS = 1000
 _AAC_LAYOUTS = frozenset({"mono", "stereo", "3.0", "4.0", "5.0", "5.1", "7.1"})
 
 
@@ -28,17 +29,17 @@ class AudioTrack:
     Args:
         path: File with the sound.
         output: Container that gets the track; must not have been started.
-        begin: Where to begin, in seconds on the clock of ``path``; this moment becomes 0. None keeps the clock and
-            everything before it.
+        zero: The moment on the clock of ``path`` that becomes 0, in seconds.
+        cut: Whether to leave out what comes before that moment.
 
     Attributes:
         kept: ``"copied"``, ``"encoded as AAC"`` or None when there is no sound that can be read.
     """
 
-    def __init__(self, path: Path, output: OutputContainer, *, begin: Fraction | None) -> None:
+    def __init__(self, path: Path, output: OutputContainer, *, zero: Fraction, cut: bool) -> None:
         self.kept: str | None = None
         self._output = output
-        self._begin = begin
+        self._zero, self._cut = zero, cut
         self._input = open_input(path)
         self._waiting: Packet | None = None
         try:
@@ -47,8 +48,8 @@ class AudioTrack:
                 self._packets: Iterator[Packet] = iter(())
                 return
             source = streams[0]
-            if begin is not None and begin > 1:
-                self._input.seek(int((begin - 1) * av.time_base), backward=True)
+            if cut and zero > 1:
+                self._input.seek(int((zero - 1) * av.time_base), backward=True)
             if source.codec_context.name in _COPIED:
                 self._target = output.add_stream_from_template(source)
                 self._packets = self._copied(source)
@@ -84,17 +85,16 @@ class AudioTrack:
         self._input.close()
 
     def _read(self, source: AudioStream) -> Iterator[Packet]:
-        while True:
+        for _ in range(_MAX_READ_ERRORS):
             try:
                 yield from self._input.demux(source)
                 return
             except av.error.FFmpegError:  # damaged: what follows may still be good
-                if not self._input.size:
-                    return
+                continue
 
     def _copied(self, source: AudioStream) -> Iterator[Packet]:
         unit = source.time_base or Fraction(1, source.codec_context.sample_rate)
-        shift = 0 if self._begin is None else round(self._begin / unit)
+        shift = round(self._zero / unit)
         last: int | None = None
         for packet in self._read(source):
             if not packet.size or packet.pts is None:
@@ -103,7 +103,7 @@ class AudioTrack:
             packet.dts = packet.pts
             # One packet before the beginning is kept: AAC and MP3 need their predecessor to sound right. The
             # container's edit list hides it.
-            if self._begin is not None and packet.pts + 2 * (packet.duration or 0) <= 0:
+            if self._cut and packet.pts + 2 * (packet.duration or 0) <= 0:
                 continue
             if last is not None and packet.dts <= last:
                 continue
@@ -112,7 +112,7 @@ class AudioTrack:
 
     def _encoded(self, source: AudioStream) -> Iterator[Packet]:
         context = self._target.codec_context
-        shift = round((self._begin or 0) * context.sample_rate)
+        shift = round(self._zero * context.sample_rate)
         graph: _ToLayout | None = None
         for packet in self._read(source):
             try:
@@ -134,7 +134,7 @@ class AudioTrack:
     def _encode(self, frames: Iterator[AudioFrame], shift: int) -> Iterator[Packet]:
         for frame in frames:
             frame.pts = (frame.pts or 0) - shift
-            if frame.pts + frame.samples > 0 or self._begin is None:
+            if frame.pts + frame.samples > 0 or not self._cut:
                 yield from self._target.codec_context.encode(frame)
 
 

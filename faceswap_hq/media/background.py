@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import queue
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Generator, Iterator
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -15,14 +16,17 @@ class _End:
         self.error = error
 
 
-def in_background(source: Iterator[T], *, size: int, name: str) -> Iterator[T]:
-    """Yield what ``source`` yields, produced ahead of time by a thread.
+def in_background(
+    make: Callable[[threading.Event], Generator[T, None, None]], *, size: int, name: str
+) -> Iterator[T]:
+    """Yield what a generator yields, produced ahead of time by a thread.
 
-    The thread starts with the first item asked for. Errors of the source are raised here. Closing this generator (or
-    leaving the loop over it) stops the thread after the item it is working on, and closes the source.
+    The thread starts with the first item asked for. Errors in it are raised here. Closing this generator (or leaving
+    the loop over it) stops the thread and closes the generator that it runs.
 
     Args:
-        source: Generator to run; nothing else may use it.
+        make: Makes the generator, in the thread. It gets an event that is set when nobody wants more items; the thread
+            stops after the next item anyway, so only long work between items need look at it.
         size: How many items may wait, at least 1.
         name: Name of the thread.
     """
@@ -32,16 +36,14 @@ def in_background(source: Iterator[T], *, size: int, name: str) -> Iterator[T]:
     def work() -> None:
         error: BaseException | None = None
         try:
-            for item in source:
-                items.put(item)
-                if stop.is_set():
-                    break
+            with contextlib.closing(make(stop)) as source:
+                for item in source:
+                    items.put(item)
+                    if stop.is_set():
+                        break
         except BaseException as caught:  # handed over to the thread that waits for items
             error = caught
         finally:
-            close = getattr(source, "close", None)
-            if close is not None:
-                close()
             items.put(_End(error))
 
     thread = threading.Thread(target=work, name=name, daemon=True)

@@ -23,7 +23,7 @@ _SWSCALE = {1: 1, 4: 4, 5: 5, 6: 5, 7: 7, 9: 9}
 _WEIGHTS = {1: (0.2126, 0.0722), 4: (0.30, 0.11), 5: (0.299, 0.114), 7: (0.212, 0.087), 9: (0.2627, 0.0593)}
 
 # libswscale's flags as numbers: PyAV before 18 names only some of them
-_POINT, _AREA = 0x10, 0x20
+_BILINEAR, _POINT, _AREA = 0x2, 0x10, 0x20
 _ACCURATE = _POINT | 0x2000 | 0x40000  # with full chroma in the computation, and accurate rounding
 _QUICK_FORMATS = frozenset({"yuv420p", "yuvj420p", "yuv422p", "yuvj422p"})  # converted without a scaler, 5 times faster
 
@@ -87,9 +87,7 @@ class ToRGB:
         space = {"src_colorspace": matrix, "dst_colorspace": matrix}
         if range_:
             space |= {"src_color_range": range_, "dst_color_range": FULL}
-        width, height = self._size
-        quick = stored.name in _QUICK_FORMATS and (frame.width, frame.height) == self._size
-        if not quick or width % 2 or height % 2:
+        if stored.name not in _QUICK_FORMATS or frame.width % 2 or frame.height % 2 or self._scales(frame):
             return self._convert(frame, _ACCURATE, space)
         image = self._convert(frame, _POINT, space)
         loss = _rounding_loss(stored.name, matrix, range_)
@@ -99,8 +97,12 @@ class ToRGB:
             cv2.add(image, np.full_like(image, loss), dst=image)  # saturates
         return image
 
-    def _convert(self, frame: VideoFrame, interpolation: int, space: dict[str, int]) -> np.ndarray:
+    def _scales(self, frame: VideoFrame) -> bool:
+        return (frame.width, frame.height) != self._size
+
+    def _convert(self, frame: VideoFrame, flags: int, space: dict[str, int]) -> np.ndarray:
         width, height = self._size
+        interpolation = flags ^ _POINT | _BILINEAR if self._scales(frame) else flags
         rgb = self._reformatter.reformat(
             frame, width=width, height=height, format="rgb24", interpolation=interpolation, **space
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import threading
 from collections.abc import Iterator
 
 import av
@@ -87,13 +88,19 @@ class PacketCount:
 
 
 def decoded(
-    container: InputContainer, stream: VideoStream, damage: Damage, count: PacketCount | None = None
+    container: InputContainer,
+    stream: VideoStream,
+    damage: Damage,
+    stop: threading.Event,
+    count: PacketCount | None = None,
 ) -> Iterator[VideoFrame]:
-    """All frames that can be decoded from here on; errors are counted and skipped."""
+    """All frames that can be decoded from here on, until ``stop`` is set; errors are counted and skipped."""
     read_errors = 0
     while True:
         try:
             for packet in container.demux(stream):
+                if stop.is_set():
+                    return
                 if count is not None and packet.size:
                     count.discarded += packet.is_discard
                     count.shown += not packet.is_discard

@@ -62,6 +62,8 @@ class VideoInfo:
             (``"yuv420p10le"``) are read at 8 bits; HDR is not tone-mapped, its tags are carried along.
         pixel_aspect: Width of a pixel over its height, as shown upright.
         color: Color tags.
+        clock_start: Where the file's clock begins, in seconds: MPEG streams count from anywhere. Videos written from it
+            begin at 0 instead.
     """
 
     path: Path
@@ -78,6 +80,7 @@ class VideoInfo:
     mirrored: bool = False
     pixel_aspect: Fraction = Fraction(1)
     color: ColorTags = ColorTags()
+    clock_start: Fraction = Fraction(0)
 
     @property
     def stored_size(self) -> tuple[int, int]:
@@ -205,7 +208,15 @@ def probe(path: str | Path) -> VideoInfo:
             pixel_format=first.format.name,
             pixel_aspect=aspect,
             color=color,
+            clock_start=_clock_start(container),
         )
+
+
+def _clock_start(container: InputContainer) -> Fraction:
+    # MP4 begins at 0: what comes later in it was meant to come later.
+    if "mp4" in container.format.name or not container.start_time:
+        return Fraction(0)
+    return Fraction(container.start_time, 1_000_000)
 
 
 def _first_frame(container: InputContainer, stream: av.video.stream.VideoStream) -> VideoFrame | None:

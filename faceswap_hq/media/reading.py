@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import threading
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
 
 from av.video.frame import VideoFrame
@@ -57,8 +58,11 @@ def read_frames(
         selection = _Selection(tuple(sorted({int(i) for i in indices})))
         if selection.wanted and selection.wanted[0] < 0:
             raise ValueError("Frame indices are counted from 0.")
-    frames = _decode(probe(path), selection, damage if damage is not None else Damage())
-    return in_background(frames, size=prefetch, name="faceswap-hq decoder")
+    info = probe(path)
+    filled = damage if damage is not None else Damage()
+    return in_background(
+        lambda stop: _decode(info, selection, filled, stop), size=prefetch, name="faceswap-hq decoder"
+    )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,20 +88,24 @@ class _Selection:
         return self.start
 
 
-def _decode(info: VideoInfo, selection: _Selection, damage: Damage) -> Iterator[Frame]:
+def _decode(
+    info: VideoInfo, selection: _Selection, damage: Damage, stop: threading.Event
+) -> Generator[Frame, None, None]:
     done = -1
-    if selection.unwanted() >= _SEEKING_PAYS and (table := FrameTable.read(info)) is not None:
-        for frame in decode_seeking(info, table, selection.next_after, damage):
+    if selection.unwanted() >= _SEEKING_PAYS and (table := FrameTable.read(info, stop)) is not None:
+        for frame in decode_seeking(info, table, selection.next_after, damage, stop):
             done = frame.index
             yield frame
         following = selection.next_after(done)
         if following is not None and following >= len(table.rank):
             return
-    if selection.next_after(done) is not None:
-        yield from _decode_straight(info, selection, done, damage)
+    if selection.next_after(done) is not None and not stop.is_set():
+        yield from _decode_straight(info, selection, done, damage, stop)
 
 
-def _decode_straight(info: VideoInfo, selection: _Selection, done: int, damage: Damage) -> Iterator[Frame]:
+def _decode_straight(
+    info: VideoInfo, selection: _Selection, done: int, damage: Damage, stop: threading.Event
+) -> Iterator[Frame]:
     """Decode from the beginning; numbers are counted. Frames up to ``done`` have been handed out already."""
     with open_input(info.path) as container:
         stream = video_stream(container, info.path)
@@ -107,7 +115,7 @@ def _decode_straight(info: VideoInfo, selection: _Selection, done: int, damage: 
         count = PacketCount()
         wanted = selection.next_after(done)
         index = -1
-        for index, frame in enumerate(decoded(container, stream, damage, count)):
+        for index, frame in enumerate(decoded(container, stream, damage, stop, count)):
             pts = stamp(frame, damage)
             damage.frames_damaged += frame.is_corrupt
             if index == wanted:
@@ -115,6 +123,8 @@ def _decode_straight(info: VideoInfo, selection: _Selection, done: int, damage: 
                 wanted = selection.next_after(index)
                 if wanted is None:
                     return
+        if stop.is_set():
+            return
         guess = count.shown if damage.errors else 0  # packets need not be frames, so only where something is known lost
         expected = info.frames - count.discarded if info.frames else guess
         damage.frames_lost += max(0, expected - (index + 1))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import threading
 from bisect import bisect_right
 from collections.abc import Callable, Iterator
 
@@ -33,7 +34,7 @@ class FrameTable:
     positions: tuple[int, ...]
 
     @staticmethod
-    def read(info: VideoInfo) -> FrameTable | None:
+    def read(info: VideoInfo, stop: threading.Event) -> FrameTable | None:
         """Read the packets' timestamps without decoding; None where they do not number the frames reliably."""
         if info.codec not in _ONE_TO_ONE:
             return None
@@ -43,6 +44,8 @@ class FrameTable:
             with open_input(info.path) as container:
                 stream = video_stream(container, info.path)
                 for packet in container.demux(stream):
+                    if stop.is_set():
+                        return None
                     if not packet.size:
                         continue
                     if packet.pts is None or packet.is_corrupt or packet.is_discard:
@@ -65,7 +68,11 @@ class FrameTable:
 
 
 def decode_seeking(
-    info: VideoInfo, table: FrameTable, next_after: Callable[[int], int | None], damage: Damage
+    info: VideoInfo,
+    table: FrameTable,
+    next_after: Callable[[int], int | None],
+    damage: Damage,
+    stop: threading.Event,
 ) -> Iterator[Frame]:
     """Decode with jumps over what is not wanted.
 
@@ -77,6 +84,7 @@ def decode_seeking(
         table: Its frames.
         next_after: Gives the first frame wanted behind a number, or None.
         damage: Filled while decoding.
+        stop: Set when nobody wants more frames.
     """
     with open_input(info.path) as container:
         stream = video_stream(container, info.path)
@@ -92,7 +100,7 @@ def decode_seeking(
                     return
             elif reached >= 0:
                 return
-            for index, pts, frame in _numbered(container, stream, table):
+            for index, pts, frame in _numbered(container, stream, table, stop):
                 if index > wanted:
                     return
                 reached = index
@@ -106,11 +114,11 @@ def decode_seeking(
 
 
 def _numbered(
-    container: InputContainer, stream: VideoStream, table: FrameTable
+    container: InputContainer, stream: VideoStream, table: FrameTable, stop: threading.Event
 ) -> Iterator[tuple[int, int, av.VideoFrame]]:
     """(number, timestamp, frame) from here on; ends at the first thing unforeseen."""
     local = Damage()
-    for frame in decoded(container, stream, local):
+    for frame in decoded(container, stream, local, stop):
         index = None if frame.pts is None else table.rank.get(frame.pts)
         if index is None or frame.pts is None or local.errors:
             return

@@ -29,9 +29,9 @@ class VideoWriter:
     """Write an MP4 (H.264) like another video, encoding in a background thread.
 
     Kept from ``like``: size, time base and timestamps (variable frame rate too), rotation flag, pixel aspect, color
-    tags. Frames are given upright. 4:2:0 chroma, except that odd sizes, which H.264 cannot store so, get 4:4:4. The
-    first sound track of ``audio_from`` is copied where MP4 takes its codec and encoded as AAC elsewhere; subtitles,
-    chapters and metadata (places, dates, names) are left out.
+    tags. MPEG streams, whose clocks begin anywhere, are moved to begin at 0. Frames are given upright. Chroma is 4:2:0;
+    odd sizes, which H.264 cannot store so, get 4:4:4. The first sound track of ``audio_from`` is copied where MP4 takes
+    its codec and encoded as AAC elsewhere; subtitles, chapters and metadata (places, dates, names) are left out.
 
     Use as a context manager: leaving it normally finishes the file; leaving it by an exception removes it.
 
@@ -203,13 +203,14 @@ class VideoWriter:
         """Encode what comes through the queue until it ends or the writer is cancelled."""
         unit = self._like.time_base  # of the timestamps we get; base is that of those we write
         first = self._first or 0
-        offset = first if self._rebase else 0
+        # What is counted from 0: the first frame of a part, else the beginning of the file's clock
+        offset = first if self._rebase else round(self._like.clock_start / unit)
         step = max(1, round(1 / (self._like.rate * base)))
         stream, convert = self._stream(output, base)
         with contextlib.ExitStack() as stack:
             track: AudioTrack | None = None
             if self._audio_from is not None:
-                track = AudioTrack(self._audio_from, output, begin=first * unit if self._rebase else None)
+                track = AudioTrack(self._audio_from, output, zero=offset * unit, cut=self._rebase)
                 stack.callback(track.close)
                 self.audio = track.kept
             end = Fraction(0)

@@ -362,6 +362,11 @@ def test_leaving_early_stops_the_thread(long_clip):
         time.sleep(0.01)
     assert not decoder_threads()
 
+    frames = read_frames(long_clip, indices=[0, 249])  # nothing to hand over for long
+    next(frames)
+    frames.close()
+    assert not decoder_threads()
+
     def failing() -> None:
         for _ in read_frames(long_clip):
             raise RuntimeError("of the consumer")
