@@ -29,7 +29,7 @@ class ExperimentSettings:
     """How the experiment is run.
 
     Args:
-        folds: Highest number of folds to fine-tune in, at least 2; the people decide how many are possible.
+        folds: Highest number of fine-tunings, at least 2; the people decide how many are possible and needed.
         finetune: Whether to fine-tune at all.
         training: :class:`stress.training.TrainSettings` of the fine-tuning, or None for 20 epochs at 3e-4.
         resamples: Resamples of the people behind every interval, at least 100.
@@ -38,7 +38,7 @@ class ExperimentSettings:
         seed: Of folds, fine-tuning and resamples, at least 0.
     """
 
-    folds: int = 4
+    folds: int = 6
     finetune: bool = True
     training: Any = None
     resamples: int = 1000
@@ -174,7 +174,7 @@ def _finetune_record(folds: Split, tuned: FoldScores, clips: Sequence[Any], done
     return {
         "done": done,
         "reason": reason or None,
-        "natural": folds.natural,
+        "scheme": folds.scheme or None,
         "folds": tuned.reports,
         "left_out": [clips[i].id for i in folds.left_out],
     }

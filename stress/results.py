@@ -1,4 +1,22 @@
-"""What an experiment leaves behind: results.json, scores.parquet and report.html."""
+"""What an experiment leaves behind: results.json, scores.parquet and report.html.
+
+results.json (``format`` "faceswap-hq stress results", ``version`` 1; UTF-8, no NaN: what is undefined is null):
+
+* ``toolkit``, ``created`` (UTC), ``detector`` (its card and name), ``settings``, ``environment`` (versions);
+* ``definitions`` and ``metrics`` (name, meaning, ``better``: 1 or -1): what the words and figures mean;
+* ``conditions``: ``before``; with fine-tuning ``before_tested``, ``after``, ``after_old_threshold``; with base data
+  ``reference``, ``base_before``, ``base_after``. Each has ``n`` (``fakes``, ``reals``, ``all``: clips, frames, people)
+  and ``video`` and ``frame``: metric -> ``value``, ``low``, ``high``, and ``note`` where there is something to say;
+* ``changes``: ``drop``, ``recovery``, ``recovery_share``, ``forgetting``, as far as they can be given, by level and
+  metric in the same way; positive means worse for drop and forgetting, better for recovery, whatever the metric;
+* ``resampling``: by level and data drawn (``stress``, ``base``, ``both``): people, resamples, redrawn;
+* ``claims``: what the card claims beside what was found;
+* ``finetune``: ``done``, ``reason`` (why not), ``scheme`` (see :mod:`stress.data.splits`), ``folds`` (people held out,
+  what was tested and trained on, threshold), ``left_out`` (fakes that were not tested);
+* ``clips``: one row a stress clip: people, frames, mean score and call before and after, fold, matched real;
+* ``audit``: shortcuts, see :func:`stress.evaluation.audit.audit`; ``warnings``: what to read before quoting a figure;
+* ``excluded`` (clip, label, path, reason) and ``failures`` (what, reason).
+"""
 
 from __future__ import annotations
 
@@ -26,7 +44,7 @@ class Outcome:
     """What an experiment found.
 
     Attributes:
-        results: JSON-able, as docs/formats.md describes results.json.
+        results: JSON-able; the module describes it.
         scores: One row a frame and scoring: ``group`` (stress or base), ``phase`` (before or after fine-tuning),
             ``fold`` (-1 before), ``dataset``, ``label``, ``clip``, ``frame``, ``score``, ``threshold`` (of the detector
             that scored), ``people``, ``source_clip``, ``method``.

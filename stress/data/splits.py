@@ -1,9 +1,13 @@
 """Folds for fine-tuning in which no person and no source clip is ever on both sides.
 
-Fakes are edges of a graph whose nodes are people. The people are divided into groups; a fold tests the fakes whose
-people all belong to its group, by a detector fine-tuned on clips whose people all lie outside. Where the graph falls
-apart by itself (FaceForensics++ swaps in couples) no fake is lost. Otherwise the groups are chosen so that few fakes
-run between them; those few are neither tested nor hidden: they are counted and named.
+Fakes are edges of a graph whose nodes are people. The people are divided into groups; a fold holds some out and tests
+fakes whose people are all held out, by a detector fine-tuned on clips whose people all lie outside.
+
+* ``separate``: the graph falls apart by itself (FaceForensics++ swaps in couples). A group a fold, no fake is lost.
+* ``groups``: a group a fold, chosen so that few fakes run between groups. Those few are neither tested nor hidden: they
+  are counted and named.
+* ``pairs``: where everybody is swapped with everybody, each fold holds out two of K groups and tests what runs between
+  them, K (K - 1) / 2 folds in all (each group's own fakes are tested in one of them). No fake is lost.
 """
 
 from __future__ import annotations
@@ -11,6 +15,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import combinations
 from typing import Protocol
 
 import numpy as np
@@ -43,7 +48,7 @@ class Fold:
 
     Attributes:
         people: The people held out.
-        test: Clips whose people are all held out.
+        test: Clips whose people are all held out; no clip is in two folds' tests.
         train: Clips none of whose people, nor whose source clip, is in ``test``.
         barred: Clips of other people kept out of ``train`` because they share a source clip with ``test``.
     """
@@ -61,13 +66,13 @@ class Split:
     Attributes:
         folds: At least two, or none with a ``reason``.
         left_out: Fakes tested in no fold, because their people are in different groups or their fold was unusable.
-        natural: Whether the groups follow from the fakes themselves, so that none runs between two of them.
+        scheme: ``"separate"``, ``"groups"`` or ``"pairs"``, see the module; empty without folds.
         reason: Why there are no folds, for the person; empty when there are.
     """
 
     folds: tuple[Fold, ...] = ()
     left_out: tuple[int, ...] = ()
-    natural: bool = False
+    scheme: str = ""
     reason: str = ""
 
 
@@ -97,12 +102,13 @@ class _Union:
         return list(found.values())
 
 
-def split(clips: Sequence[HasPeople], *, folds: int = 4, seed: int = 0) -> Split:
+def split(clips: Sequence[HasPeople], *, folds: int = 6, seed: int = 0) -> Split:
     """Divide clips into folds disjoint in people and source clips.
 
     Groups that share no fake are used as they are (up to ``folds`` of them, evened out by number of fakes) unless one
-    holds more than three quarters of the fakes. Otherwise every number of groups from 2 to ``folds`` is tried and the
-    one that tests most fakes is kept; among equals the larger, which leaves more to train on.
+    holds more than three quarters of the fakes. Otherwise every number of groups from 2 to ``folds`` is tried, and from
+    4 groups on (so that half of the people are left to train on) every two of them while that takes no more than
+    ``folds`` folds. What tests most fakes is kept; among equals the fewest fine-tunings in pairs, the most in groups.
 
     Args:
         clips: Fakes and reals.
@@ -126,12 +132,17 @@ def split(clips: Sequence[HasPeople], *, folds: int = 4, seed: int = 0) -> Split
     units = _units(clips)
     groups = _natural(clips, units, folds)
     if groups is not None:
-        found = _build(clips, groups, natural=True)
+        found = _build(clips, groups, "separate")
         if found.folds:
             return found
     rng = np.random.default_rng(seed)
-    tried = [_build(clips, _partition(clips, units, k, rng), natural=False) for k in range(2, folds + 1)]
-    best = max(tried, key=lambda each: (sum(_tested(clips, fold) for fold in each.folds), len(each.folds)))
+    tried = []
+    for count in range(2, folds + 1):
+        groups = _partition(clips, units, count, rng)
+        tried.append(_build(clips, groups, "groups"))
+        if count >= 4 and count * (count - 1) // 2 <= folds:
+            tried.append(_build(clips, groups, "pairs"))
+    best = max(tried, key=lambda each: _worth(clips, each))
     if not best.folds:
         return _none(
             clips,
@@ -145,8 +156,9 @@ def _none(clips: Sequence[HasPeople], reason: str) -> Split:
     return Split(left_out=tuple(i for i, clip in enumerate(clips) if clip.label == 1), reason=reason)
 
 
-def _tested(clips: Sequence[HasPeople], fold: Fold) -> int:
-    return sum(clips[i].label for i in fold.test)
+def _worth(clips: Sequence[HasPeople], found: Split) -> tuple[int, bool, int]:
+    tested = sum(clips[i].label for fold in found.folds for i in fold.test)
+    return tested, found.scheme == "groups", len(found.folds) if found.scheme == "groups" else -len(found.folds)
 
 
 def _units(clips: Sequence[HasPeople]) -> list[list[str]]:
@@ -245,21 +257,32 @@ def _descend(
     return cut, group
 
 
-def _build(clips: Sequence[HasPeople], groups: Sequence[set[str]], *, natural: bool) -> Split:
+def _build(clips: Sequence[HasPeople], groups: Sequence[set[str]], scheme: str) -> Split:
     """The folds of groups of people; unusable ones are dropped."""
+    group_of = {person: g for g, group in enumerate(groups) for person in group}
+    inside = [frozenset(group_of[person] for person in clip.people) for clip in clips]
+    count = len(groups)
+    if scheme == "pairs":
+        held = [frozenset(two) for two in combinations(range(count), 2)]
+        # A group's own clips are tested with the next group, so that each clip has one place.
+        place = [cell | {(min(cell) + 1) % count} if len(cell) == 1 else cell for cell in inside]
+    else:
+        held = [frozenset([g]) for g in range(count)]
+        place = inside
     folds = []
-    for people in groups:
-        test = tuple(i for i, clip in enumerate(clips) if people.issuperset(clip.people))
-        outside = [i for i, clip in enumerate(clips) if people.isdisjoint(clip.people)]
+    for out in held:
+        test = tuple(i for i, cell in enumerate(place) if cell == out)
+        outside = [i for i, cell in enumerate(inside) if out.isdisjoint(cell)]
         seen = {clips[i].source_clip for i in test}
         train = tuple(i for i in outside if clips[i].source_clip not in seen)
         barred = tuple(i for i in outside if clips[i].source_clip in seen)
         trainers = {person for i in train for person in clips[i].people}
         labels = {clips[i].label for i in train}
         if any(clips[i].label == 1 for i in test) and labels == {0, 1} and len(trainers) >= 2:
-            folds.append(Fold(people=frozenset(people), test=test, train=train, barred=barred))
+            people = frozenset(person for g in out for person in groups[g])
+            folds.append(Fold(people=people, test=test, train=train, barred=barred))
     if len(folds) < 2:
         return Split()
     tested = {i for fold in folds for i in fold.test}
     left_out = tuple(i for i, clip in enumerate(clips) if clip.label == 1 and i not in tested)
-    return Split(folds=tuple(folds), left_out=left_out, natural=natural)
+    return Split(folds=tuple(folds), left_out=left_out, scheme=scheme)

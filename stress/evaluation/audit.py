@@ -42,8 +42,8 @@ def clip_facts(crops: Crops) -> dict[str, float | str | None]:
     facts: dict[str, float | str | None] = {
         **dict.fromkeys(FEATURES),
         "codec": None,
-        "brightness": float(luma.mean()),
-        "contrast": float(luma.std(axis=(1, 2)).mean()),
+        "brightness": round(float(luma.mean()), 3),
+        "contrast": round(float(luma.std(axis=(1, 2)).mean()), 3),
     }
     return facts | _file_facts(crops.clip.path)
 

@@ -24,9 +24,9 @@ DEFINITIONS = {
     "recovery": "After minus before, on the same clips. Positive: fine-tuning helped on people it never saw.",
     "recovery_share": "Recovery as a share of the drop, on the same clips; only where the drop is surely above 0.",
     "forgetting": "Performance on the base data before fine-tuning minus after it. A fold's detector is never asked "
-    "about base clips of people or source clips it was fine-tuned on. Where that leaves every fold all base clips, each "
-    "fold is measured by itself and the mean is given; otherwise the folds' scores are pooled. Positive: fine-tuning "
-    "cost something.",
+    "about base clips of people or source clips it was fine-tuned on. Where every fold keeps all base clips, each is "
+    "measured by itself and the mean is given; otherwise the folds' scores are pooled. Positive: fine-tuning cost "
+    "something.",
     "base_before": "The untouched detector on the base clips that the fine-tuned detectors are asked about.",
     "base_after": "The fine-tuned detectors on the base data.",
 }

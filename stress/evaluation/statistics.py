@@ -18,8 +18,8 @@ Two known faults of the plain percentile interval are mended, each by a factor o
 
 A figure at its limit (12 of 12 fakes found) has no spread to resample. Its far end is then the exact one-sided binomial
 limit for no failure in as many trials as there are people (the "rule of three"; half of it for AUC, AP and EER, as if
-a fake that is outranked at all were outranked by half the reals), and differences combine the ends of their two sides by
-square roots of sums of squares (G. Y. Zou and A. Donner, Statistics in Medicine 27, 2008).
+a fake that is outranked at all were outranked by half the reals), and differences combine the ends of their two sides
+by square roots of sums of squares (G. Y. Zou and A. Donner, Statistics in Medicine 27, 2008).
 
 Measured coverage of nominal 95 % intervals: see :func:`intervals`.
 """

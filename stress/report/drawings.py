@@ -74,8 +74,8 @@ def overview(results: Results) -> str:
         axis.set_title(title, loc="left", fontsize=10.5, color=_COLORS["ink"], pad=8)
         low = 0.0 if metric != "auc" else min([0.5, *_lows(results, shown)])
         axis.set_xlim(low, 1)
-        ticks = np.linspace(low, 1, 3) if metric != "auc" else np.unique([low, 0.5, 0.75, 1])
-        axis.set_xticks(ticks, [f"{tick:.2g}" if metric == "auc" else percent(tick) for tick in ticks])
+        ticks = np.linspace(low, 1, 3)
+        axis.set_xticks(ticks, [f"{tick:.3g}" if metric == "auc" else percent(tick) for tick in ticks])
         axis.grid(axis="x", color=_COLORS["rule"], linewidth=0.6)
         axis.set_axisbelow(True)
         for y, name in enumerate(shown):
@@ -96,12 +96,15 @@ def overview(results: Results) -> str:
     axes[0].set_yticks(range(len(shown)), [names[name][0] for name in shown], fontsize=10, color=_COLORS["ink"])
     for axis in axes:
         axis.tick_params(axis="y", length=0)
+        axis.get_xticklabels()[0].set_horizontalalignment("left")
+        axis.get_xticklabels()[-1].set_horizontalalignment("right")
+    figure.get_layout_engine().set(wspace=0.12)  # type: ignore[union-attr,call-arg]
     return _svg(figure, "Detection rate, false alarms and AUC with intervals")
 
 
 def _lows(results: Results, shown: list[str]) -> list[float]:
     cells = [results["conditions"][name]["video"]["auc"] for name in shown]
-    return [np.floor(10 * cell["low"]) / 10 for cell in cells if cell["low"] is not None]
+    return [float(np.floor(10 * cell["low"]) / 10) for cell in cells if cell["low"] is not None]
 
 
 def _groups(scores: pd.DataFrame) -> Iterator[tuple[str, str, pd.DataFrame]]:

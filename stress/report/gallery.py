@@ -47,7 +47,7 @@ def gallery(results: Results, scores: pd.DataFrame, crops: Sequence[Crops]) -> l
 
 def _item(row: Mapping[str, Any], faces: Mapping[Any, Crops], before: pd.DataFrame) -> dict[str, Any]:
     fake = faces[row["dataset"], 1, row["clip"]]
-    mine = before[(before.dataset == row["dataset"]) & (before.label == 1) & (before.clip == row["clip"])]
+    mine = before[(before["dataset"] == row["dataset"]) & (before["label"] == 1) & (before["clip"] == row["clip"])]
     by_frame = dict(zip(mine.frame, mine.score, strict=True))
     usual = int(np.argmin([abs(by_frame.get(frame, 2.0) - row["before"]) for frame in fake.frames]))
     real = faces.get((row["dataset"], 0, row["matched_real"]))

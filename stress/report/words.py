@@ -149,8 +149,8 @@ def methods(results: Results) -> list[tuple[str, str]]:
         (
             "Scores",
             "Frames are spread evenly over each clip. A video's score is the mean of its frames' scores; it is called "
-            "fake from the detector's own threshold "
-            f"({results['detector']['threshold']:.3f}: {results['detector'].get('threshold_source', 'source unknown')}).",
+            f"fake from the detector's own threshold, {results['detector']['threshold']:.3f} "
+            f"({results['detector'].get('threshold_source', 'source unknown')}).",
         ),
         (
             "Intervals",
@@ -163,18 +163,25 @@ def methods(results: Results) -> list[tuple[str, str]]:
         ),
     ]
     if finetune["folds"]:
-        how = (
-            "The people fall into groups that share no fake, so every fake is tested."
-            if finetune["natural"]
-            else "The people were divided so that few fakes run between groups; "
-            f"{several(len(finetune['left_out']), 'fake')} that do were neither tested nor, where a person of theirs "
-            "was tested, trained on."
-        )
+        lost = several(len(finetune["left_out"]), "fake")
+        how = {
+            "separate": "The people fall into groups that share no fake, and each fold tests one group.",
+            "groups": "Each fold tests one group of people; the groups are chosen so that few fakes run between them. "
+            f"{lost} that do are not tested.",
+            "pairs": "The people are in groups, and each fold holds out two of them and tests the fakes between.",
+        }[finetune["scheme"]]
+        old = results["conditions"].get("after_old_threshold", {}).get("video")
+        same = ""
+        if old:
+            same = (
+                f" By the untouched detector's threshold instead {within(old['detection_rate'])} of the fakes would be "
+                f"detected and {within(old['false_alarm_rate'])} of the reals called fake."
+            )
         found.append(
             (
                 "Fine-tuning",
-                f"{len(finetune['folds'])} folds. No person and no source clip is in both the training and the test of a "
-                f"fold. {how} The scores of all folds are pooled; each is judged by its own fold's threshold.",
+                f"{len(finetune['folds'])} folds. No person and no source clip is both trained on and tested in any of "
+                f"them. {how} The scores of all folds are pooled; each is judged by its own fold's threshold.{same}",
             )
         )
     return found

@@ -67,8 +67,8 @@ def crops(name, label, people, source, red, green, *, frames=4, dataset="stress"
     return Crops(clip=clip, frames=np.arange(frames), images=images)
 
 
-def study(people=8, *, pairs="couples", seed=0, base=True, prefix="p"):
-    """Stress fakes that look real in red and fake in green, their reals, and base data easy in red."""
+def study(people=8, *, pairs="couples", seed=0, prefix="p"):
+    """Stress fakes that look real in red and fake in green, their reals, and base data that is easy in red."""
     rng = np.random.default_rng(seed)
     names = [f"{prefix}{i}" for i in range(people)]
     edges = {
@@ -76,22 +76,17 @@ def study(people=8, *, pairs="couples", seed=0, base=True, prefix="p"):
         "all": [(i, j) for i in range(people) for j in range(people) if i != j],
     }[pairs]
     reals = [
-        crops(n, 0, [n], n, red := rng.uniform(0.1, 0.55), rng.uniform(0.05, 0.3), seed=i) for i, n in enumerate(names)
+        crops(name, 0, [name], name, rng.uniform(0.1, 0.55), rng.uniform(0.05, 0.3), seed=i)
+        for i, name in enumerate(names)
     ]
-    fakes = [
-        crops(
-            f"{names[s]}_{names[t]}", 1, [names[s], names[t]], names[t], rng.uniform(0.2, 0.65), rng.uniform(0.6, 0.95),
-            seed=99 + k,
-        )
-        for k, (s, t) in enumerate(edges)
-    ]  # fmt: skip
+    fakes = []
+    for k, (source, target) in enumerate(edges):
+        who = [names[source], names[target]]
+        red, green = rng.uniform(0.2, 0.65), rng.uniform(0.6, 0.95)
+        fakes.append(crops("_".join(who), 1, who, names[target], red, green, seed=99 + k))
     own = []
-    if base:
-        for i in range(10):
-            who = [f"b{i}"]
-            own.append(crops(f"b{i}", 0, who, f"b{i}", rng.uniform(0.02, 0.3), 0.3, dataset="base", seed=i))
-            own.append(
-                crops(f"b{i}x", 1, [f"b{i}", f"b{(i + 1) % 10}"], f"b{i}", rng.uniform(0.6, 0.98), 0.4, dataset="base", seed=i)
-            )
-    del red
+    for i in range(10):
+        who = [f"b{i}", f"b{(i + 1) % 10}"]
+        own.append(crops(f"b{i}", 0, who[:1], who[0], rng.uniform(0.02, 0.3), 0.3, dataset="base", seed=i))
+        own.append(crops(f"b{i}x", 1, who[::-1], who[0], rng.uniform(0.6, 0.98), 0.4, dataset="base", seed=i))
     return fakes, reals, own

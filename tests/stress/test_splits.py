@@ -47,7 +47,7 @@ def check(clips: list[Item], result: Split) -> None:
     assert set(result.left_out) == fakes - set(tested)
     assert bool(result.folds) != bool(result.reason)
     assert len(result.folds) != 1
-    if result.natural:
+    if result.scheme == "separate":
         groups = [fold.people for fold in result.folds]
         for i in result.left_out:  # only a dropped group may lose fakes, never a cut between two
             assert not any(set(clips[i].people) & group for group in groups)
@@ -70,7 +70,7 @@ def collections(draw) -> list[Item]:
 
 
 @settings(max_examples=80, deadline=None)
-@given(collections(), st.integers(2, 5), st.integers(0, 3))
+@given(collections(), st.integers(2, 7), st.integers(0, 3))
 def test_no_person_and_no_source_clip_is_on_both_sides(clips: list[Item], folds: int, seed: int) -> None:
     result = split(clips, folds=folds, seed=seed)
     check(clips, result)
@@ -83,7 +83,7 @@ def test_couples_lose_no_fake() -> None:
     clips += [fake(f"{i:03d}", f"{i ^ 1:03d}") for i in range(40)]
     result = split(clips, folds=4)
     check(clips, result)
-    assert result.natural
+    assert result.scheme == "separate"
     assert result.left_out == ()
     assert sorted(len(fold.test) for fold in result.folds) == [20, 20, 20, 20]
 
@@ -105,10 +105,25 @@ def test_everybody_onto_everybody_tests_what_two_halves_hold(people: int) -> Non
     clips = [real(p) for p in everybody] + [fake(a, b) for a in everybody for b in everybody if a != b]
     result = split(clips, folds=5)
     check(clips, result)
+    assert result.scheme == "groups"
     assert len(result.folds) == 2
     within = sum(len(fold.people) * (len(fold.people) - 1) for fold in result.folds)
     assert len(result.left_out) == people * (people - 1) - within
     assert within >= 2 * (people // 2) * (people // 2 - 1)
+
+
+@pytest.mark.parametrize("people", [4, 6, 8, 11])
+def test_everybody_onto_everybody_loses_nothing_in_pairs_of_groups(people: int) -> None:
+    everybody = [f"p{i}" for i in range(people)]
+    clips = [real(p) for p in everybody] + [fake(a, b) for a in everybody for b in everybody if a != b]
+    result = split(clips, folds=6)
+    check(clips, result)
+    assert result.scheme == "pairs"
+    assert len(result.folds) == 6
+    assert result.left_out == ()
+    assert sum(len(fold.test) for fold in result.folds) == len(clips)  # the reals once too
+    for fold in result.folds:
+        assert people - len(fold.people) >= people // 2 - 1
 
 
 def test_search_is_as_good_as_trying_every_division() -> None:
@@ -118,7 +133,7 @@ def test_search_is_as_good_as_trying_every_division() -> None:
         clips = [real(str(i)) for i in range(8)] + [fake(str(a), str(b)) for a, b in pairs]
         result = split(clips, folds=2)
         check(clips, result)
-        if result.natural or not result.folds:
+        if result.scheme != "groups":
             continue
         best = 99
         for code in range(1, 128):
