@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 from av.video.frame import VideoFrame
-from av.video.reformatter import VideoReformatter
+from av.video.reformatter import Colorspace, VideoReformatter
 
 UNSPECIFIED = 2  # in matrix, primaries and transfer; 0 in range
 LIMITED, FULL = 1, 2
@@ -19,6 +19,8 @@ BT709, BT601 = 1, 6
 
 # H.273 matrix -> libswscale's number, for those that libswscale can compute
 _SWSCALE = {1: 1, 4: 4, 5: 5, 6: 5, 7: 7, 9: 9}
+# PyAV before 18 cannot convert into BT.2020, only out of it
+_WRITABLE = frozenset(_SWSCALE) if hasattr(Colorspace, "BT2020") else frozenset(_SWSCALE) - {9}
 # libswscale's number -> weights (Kr, Kb) of that matrix
 _WEIGHTS = {1: (0.2126, 0.0722), 4: (0.30, 0.11), 5: (0.299, 0.114), 7: (0.212, 0.087), 9: (0.2627, 0.0593)}
 
@@ -186,6 +188,7 @@ def tags_for_output(tags: ColorTags, width: int, height: int) -> ColorTags:
 
     They are the same, except that a matrix which we do not compute (RGB, YCgCo, ...) becomes the one we do.
     """
-    if tags.matrix == UNSPECIFIED or tags.matrix in _SWSCALE:
+    if tags.matrix == UNSPECIFIED or tags.matrix in _WRITABLE:
         return tags
-    return dataclasses.replace(tags, matrix=tags.effective_matrix(width, height), range=LIMITED)
+    guess = ColorTags().effective_matrix(width, height)
+    return dataclasses.replace(tags, matrix=guess, range=LIMITED)

@@ -12,6 +12,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+from av.video.reformatter import Colorspace
 
 from faceswap_hq.errors import UserError
 from faceswap_hq.media import VideoInfo, VideoWriter, probe, read_frames
@@ -134,6 +135,8 @@ def test_pixel_aspect_is_kept(tmp_path):
 
 @pytest.mark.parametrize(("matrix", "range_"), [(1, 1), (5, 1), (6, 0), (9, 1), (1, 2), (2, 0), (2, 2)])
 def test_colors_and_tags_survive(tmp_path, matrix, range_):
+    if matrix == 9 and not hasattr(Colorspace, "BT2020"):
+        pytest.skip("PyAV before 18 cannot make a BT.2020 clip")
     path = synthetic_clip(tmp_path / "in.mp4", color=(matrix, range_), count=4, options={"crf": "4"})
     rewrite(path, tmp_path / "out.mp4", crf=4)
     assert probe(tmp_path / "out.mp4").color == probe(path).color
