@@ -13,6 +13,21 @@ from faceswap_hq.actors.scene import Scene, make_scene
 from faceswap_hq.actors.swap import Swap, ground_truth_swap
 
 __all__ = [
-    "Identity", "Member", "Moment", "Performance", "Rendered", "Scene", "Swap", "cast_identities", "ground_truth_swap", "make_cast",
-    "make_identity", "make_performance", "make_scene", "moments", "plan_cast", "render", "render_clip",
-]  # fmt: skip
+    "Identity",
+    "Member",
+    "Moment",
+    "Performance",
+    "Rendered",
+    "Scene",
+    "Swap",
+    "cast_identities",
+    "ground_truth_swap",
+    "make_cast",
+    "make_identity",
+    "make_performance",
+    "make_scene",
+    "moments",
+    "plan_cast",
+    "render",
+    "render_clip",
+]

@@ -9,11 +9,13 @@ import cv2
 import numpy as np
 
 from faceswap_hq.actors.camera import DISTANCE, Camera, camera_of
+from faceswap_hq.actors.canvas import linear
 from faceswap_hq.actors.geometry import NECK_CENTER, Normals, smoothstep
 from faceswap_hq.actors.identity import Identity
+from faceswap_hq.actors.lighting import COUNT, directions
 from faceswap_hq.actors.raster import rasterize
 from faceswap_hq.actors.scene import Scene, environment, kelvin_rgb, key_direction
-from faceswap_hq.actors.texture import linear, skin_base
+from faceswap_hq.actors.texture import skin_base
 
 _AROUND, _DOWN = 120, 30
 _MARGIN = 0.22
@@ -39,10 +41,10 @@ class Layer:
         zoom = DISTANCE / (DISTANCE + sway[2])
         center = np.array(camera.center)
         shift = center + zoom * (camera.scale * sway[:2] - center - self.margin)
-        matrix = np.float32([[zoom, 0, shift[0]], [0, zoom, shift[1]]])
+        matrix = np.array([[zoom, 0, shift[0]], [0, zoom, shift[1]]], np.float32)
         size = (scene.width, scene.height)
         color = cv2.warpAffine(self.color, matrix, size, flags=cv2.INTER_LINEAR, borderValue=(0, 0, 0, 0))
-        depth = cv2.warpAffine(self.depth, matrix, size, flags=cv2.INTER_NEAREST, borderValue=99.0)
+        depth = cv2.warpAffine(self.depth, matrix, size, flags=cv2.INTER_NEAREST, borderValue=(99.0,))
         return color, depth + np.float32(sway[2])
 
 
@@ -56,7 +58,12 @@ def _shoulders(woman: bool) -> tuple[np.ndarray, np.ndarray]:
     x = side * (0.50 + (broad - 0.50) * grow)
     z = NECK_CENTER[2] + 0.04 + front * (0.44 + 0.34 * smoothstep(0.0, 0.7, t))
     slope = 0.62 if woman else 0.54
-    y = 1.55 + slope * t**1.25 + 1.25 * t * (1 - np.abs(side)) ** 1.4 * (front < 0) + 0.5 * t * (1 - np.abs(side)) * (front >= 0)
+    y = (
+        1.55
+        + slope * t**1.25
+        + 1.25 * t * (1 - np.abs(side)) ** 1.4 * (front < 0)
+        + 0.5 * t * (1 - np.abs(side)) * (front >= 0)
+    )
     y = y + 1.8 * smoothstep(0.86, 1.0, t)
     x = x * (1 + 0.05 * smoothstep(0.86, 1.0, t))
     return np.stack([x, y, z + 0 * t], -1), t[:, 0]
@@ -92,7 +99,14 @@ def body_layer(identity: Identity, scene: Scene) -> Layer:
     base = camera_of(scene)
     camera = Camera(scale=base.scale, center=(base.center[0] + margin, base.center[1] + margin))
     width, height = scene.width + 2 * margin, scene.height + 2 * margin
-    found = rasterize(camera.project(points).astype(np.float32), points[:, 2].astype(np.float32), triangles, width, height, both_sides=True)
+    found = rasterize(
+        camera.project(points).astype(np.float32),
+        points[:, 2].astype(np.float32),
+        triangles,
+        width,
+        height,
+        both_sides=True,
+    )
     rows = np.broadcast_to(t[:, None], (_DOWN, _AROUND)).reshape(-1, 1)
     limit = np.broadcast_to(low[None], (_DOWN, _AROUND)).reshape(-1, 1)
     turn = np.stack([np.cos(around), np.sin(around)], -1)
@@ -122,8 +136,6 @@ def body_layer(identity: Identity, scene: Scene) -> Layer:
     toward = np.exp(-0.5 * (((p[:, 0] + key[0] * 0.5) / 0.75) ** 2 + ((p[:, 2] - 0.25) / 0.7) ** 2))[:, None]
     beneath = 1 - 0.75 * toward * (1 - smoothstep(1.55, 2.5, p[:, 1:2]))  # the head's shadow
     sky = np.zeros_like(albedo)
-    from faceswap_hq.actors.lighting import COUNT, directions
-
     ways = directions()
     for way, light in zip(ways, environment(scene, ways), strict=True):
         sky += np.maximum(normal @ way, 0)[:, None] * light * (4.0 / COUNT)

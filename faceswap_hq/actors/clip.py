@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import multiprocessing
 import tempfile
-from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from collections.abc import Iterator
+from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from dataclasses import asdict, dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
-
 
 import av
 import cv2
@@ -18,13 +17,14 @@ import numpy as np
 
 import faceswap_hq
 from faceswap_hq.actors.identity import Identity, cast_identities
+from faceswap_hq.actors.modes import MODE_NAMES
 from faceswap_hq.actors.performance import Performance, make_performance, moments
 from faceswap_hq.actors.render import Cast, cast_of, render_moment
 from faceswap_hq.actors.scene import Scene, make_scene
 from faceswap_hq.actors.swap import swapped_cast
 from faceswap_hq.actors.voice import SAMPLE_RATE, synthesize
 from faceswap_hq.console import Advance, progress
-from faceswap_hq.files import atomic_path, sha256_file, write_json
+from faceswap_hq.files import sha256_file, write_json
 
 VERSION = 1
 
@@ -70,11 +70,7 @@ def render_clip(
         ``path``.
     """
     from faceswap_hq.media import VideoInfo, VideoWriter
-
-    try:
-        from faceswap_hq.provenance import Claim, sign_video
-    except ImportError:
-        Claim = sign_video = None  # provenance is being written; goes away with it
+    from faceswap_hq.provenance import Claim, sign_video
 
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -82,18 +78,19 @@ def render_clip(
     base = Fraction(1, 90000)
     rate = Fraction(performance.fps).limit_denominator(1001)
     like = VideoInfo(
-        path=path, width=scene.width, height=scene.height, rotation=0, rate=rate, time_base=base, frames=performance.frames,
+        path=path, width=scene.width, height=scene.height, rotation=0, rate=rate, time_base=base,
+        frames=performance.frames,
         duration=performance.seconds, has_audio=True, codec="h264", pixel_format="yuv420p",
     )  # fmt: skip
     facts: dict[str, Any] = {
         "generator": f"faceswap-hq virtual actors {VERSION}",
         "toolkit": faceswap_hq.__version__,
-        "identity": asdict(identity),
+        "identity": _named(identity),
         "performance": asdict(performance),
         "scene": asdict(scene),
     }
     if source is not None:
-        facts["face_of"] = asdict(source)
+        facts["face_of"] = _named(source)
     with tempfile.TemporaryDirectory() as folder:
         sound = Path(folder) / "voice.mp4"
         write_voice(sound, performance, identity.pitch)
@@ -103,13 +100,19 @@ def render_clip(
                 out.write(image, int(round(frame / rate / base)))
                 if advance is not None:
                     advance(1)
-        if Claim is None:
-            with atomic_path(path) as temporary:
-                temporary.write_bytes(unsigned.read_bytes())
-            return path
         claim = Claim(action="c2pa.created", source_type="algorithmicMedia", parent=None, title=path.name, facts=facts)
         sign_video(unsigned, path, claim=claim)
     return path
+
+
+def _named(identity: Identity) -> dict[str, Any]:
+    """An identity as nested names and numbers: content credentials do not keep lists of numbers."""
+    names = {"shape": MODE_NAMES, "ears": ("size", "angle")}
+    out: dict[str, Any] = asdict(identity)
+    for key, value in out.items():
+        if isinstance(value, tuple):
+            out[key] = dict(zip(names.get(key, ("red", "green", "blue")), value, strict=True))
+    return out
 
 
 def _images(cast: Cast, performance: Performance, scene: Scene) -> Iterator[np.ndarray]:
@@ -199,7 +202,9 @@ def make_cast(
 def _render_in_processes(jobs: list[tuple[Path, Member, Performance]], workers: int, advance: Advance) -> None:
     context = multiprocessing.get_context("spawn")
     ticks = context.SimpleQueue()
-    with ProcessPoolExecutor(min(workers, len(jobs)), mp_context=context, initializer=_start, initargs=(ticks,)) as pool:
+    with ProcessPoolExecutor(
+        min(workers, len(jobs)), mp_context=context, initializer=_start, initargs=(ticks,)
+    ) as pool:
         waiting = {pool.submit(_render_job, path, m.identity, p, m.scene) for path, m, p in jobs}
         try:
             while waiting:

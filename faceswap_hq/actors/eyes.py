@@ -8,9 +8,10 @@ import cv2
 import numpy as np
 
 from faceswap_hq.actors.camera import Camera
+from faceswap_hq.actors.canvas import linear
 from faceswap_hq.actors.geometry import EYE_RADIUS
 from faceswap_hq.actors.identity import Identity
-from faceswap_hq.actors.texture import linear
+from faceswap_hq.actors.lighting import halfway
 
 IRIS = 0.36  # sine of the angle from the eye's axis to the edge of the iris
 _SIZE = 288
@@ -36,12 +37,14 @@ def eye_texture(identity: Identity) -> np.ndarray:
             a += rng.normal(0, 0.12)
             path.append(path[-1] - np.array([np.cos(a), np.sin(a)]) * 0.075)
         at = ((np.array(path) + 1) * (_SIZE - 1) / 2 * 16).round().astype(np.int32)
-        cv2.polylines(veins, [at], False, int(rng.integers(60, 150)), 1, cv2.LINE_AA, 4)
+        cv2.polylines(veins, [at], False, (int(rng.integers(60, 150)),), 1, cv2.LINE_AA, 4)
     vein = cv2.GaussianBlur(veins, (0, 0), 0.8).astype(np.float32)[..., None] / 255
     out *= 1 - vein * np.array([0.08, 0.5, 0.45], np.float32)
     waves = np.zeros_like(angle)
     for frequency, strength in ((11, 0.5), (23, 0.7), (41, 0.8), (67, 0.6), (97, 0.4)):
-        waves += strength * np.sin(frequency * angle + rng.uniform(0, 6.28) + 2.2 * np.sin(3 * t + rng.uniform(0, 6.28)))
+        waves += strength * np.sin(
+            frequency * angle + rng.uniform(0, 6.28) + 2.2 * np.sin(3 * t + rng.uniform(0, 6.28))
+        )
     base = np.array(identity.eye_color, np.float32)
     warm = base * np.array([1.25, 1.0, 0.7], np.float32) + np.array([0.07, 0.03, 0.0], np.float32)
     ring = np.exp(-(((t - 0.52) / 0.16) ** 2))[..., None]
@@ -127,21 +130,22 @@ def draw_eye(
     forward = -axes[2].astype(np.float32)
     cornea = n - bulge * (n - forward) * 0.9
     cornea /= np.linalg.norm(cornea, axis=-1, keepdims=True)
-    middleway = key + np.array([0, 0, -1], np.float32)
-    middleway /= np.linalg.norm(middleway)
+    middleway = halfway(key)
     shine = np.clip(cornea @ middleway, 0, 1)
     gloss = 2.6 * np.exp(420 * (shine - 1)) + 0.10 * np.exp(36 * (shine - 1))
     mask = np.zeros((y1 - y0, x1 - x0), np.uint8)
-    cv2.fillPoly(mask, [np.round((outline - (x0, y0)) * 16).astype(np.int32)], 255, cv2.LINE_AA, 4)
+    cv2.fillPoly(mask, [np.round((outline - (x0, y0)) * 16).astype(np.int32)], (255,), cv2.LINE_AA, 4)
     open_ = mask.astype(np.float32) / 255
     sigma = max(0.028 * scale, 0.6)
     blurred = cv2.GaussianBlur(open_, (0, 0), sigma, borderType=cv2.BORDER_CONSTANT)
-    shift = np.float32([[1, 0, -up[0] * sigma * 1.5], [0, 1, -up[1] * sigma * 1.5]])
+    shift = np.array([[1, 0, -up[0] * sigma * 1.5], [0, 1, -up[1] * sigma * 1.5]], np.float32)
     lid = cv2.warpAffine(blurred, shift, (mask.shape[1], mask.shape[0]), flags=cv2.INTER_LINEAR)
     shade = np.clip(0.30 + 1.05 * np.minimum(lid, blurred * 1.1), 0, 1)[..., None]
     diffuse = np.clip(0.25 + 0.75 * (n @ key), 0, 1)[..., None]
     lit = color * (ambient + key_color * diffuse) * shade
-    corner = np.stack(np.meshgrid(np.arange(x0, x1), np.arange(y0, y1)), -1).astype(np.float32) - inner_corner.astype(np.float32)
+    corner = np.stack(np.meshgrid(np.arange(x0, x1), np.arange(y0, y1)), -1).astype(np.float32) - inner_corner.astype(
+        np.float32
+    )
     pink = np.exp(-0.5 * (corner**2).sum(-1) / (0.026 * scale) ** 2)[..., None]
     flesh = np.array([0.50, 0.20, 0.17], np.float32) * (ambient + 0.6 * key_color)
     lit = lit + pink * (flesh * shade - lit)
@@ -176,9 +180,9 @@ def draw_lashes(canvas: np.ndarray, upper: np.ndarray, away: np.ndarray, scale: 
     middle = (roots + tips) / 2 - away * 0.006 * scale
     mask = np.zeros((y1 - y0, x1 - x0), np.uint8)
     lines = np.round(np.stack([roots, middle, tips], 1) * 16).astype(np.int32)
-    cv2.polylines(mask, list(lines), False, 255, 1, cv2.LINE_AA, 4)
+    cv2.polylines(mask, list(lines), False, (255,), 1, cv2.LINE_AA, 4)
     edge = np.round((upper[:-1] - (x0, y0)) * 16).astype(np.int32)
-    cv2.polylines(mask, [edge], False, 230, max(1, int(0.012 * scale)), cv2.LINE_AA, 4)
+    cv2.polylines(mask, [edge], False, (230,), max(1, int(0.012 * scale)), cv2.LINE_AA, 4)
     thin = min(1.0, scale / 170)  # a line cannot be thinner than a pixel, so let it be fainter
     alpha = mask.astype(np.float32)[..., None] * np.float32(strength * thin / 255)
     region = canvas[y0:y1, x0:x1]

@@ -55,7 +55,7 @@ class Mesh:
     eyes: np.ndarray
 
 
-def smoothstep(low: float, high: float, value: np.ndarray) -> np.ndarray:
+def smoothstep(low: float, high: float, value: np.ndarray | float) -> np.ndarray:
     """0 below ``low``, 1 above ``high``, and the cubic 3t² - 2t³ between."""
     t = np.clip((np.asarray(value, np.float64) - low) / (high - low), 0.0, 1.0)
     return t * t * (3 - 2 * t)
@@ -84,11 +84,11 @@ def _ring(oval: np.ndarray, around: np.ndarray, t: float) -> np.ndarray:
     crown = np.stack([np.sin(around) * 0.95, -0.05 - np.cos(around).clip(0), np.full(36, 0.32)], -1)
     crown /= np.linalg.norm(crown, axis=-1, keepdims=True)
     s = min(t / 0.8, 1.0)
-    lift = radius + (1 - radius) * smoothstep(0, 0.35, np.float64(s))
+    lift = radius + (1 - radius) * smoothstep(0, 0.35, s)
     way = _slerp(_slerp(start / radius, crown, s), _slerp(crown, nape, s), s)
     over = SKULL_CENTER + SKULL_RADII * way * lift
     if t > 0.8:
-        q = float(smoothstep(0.8, 1.0, np.float64(t)))
+        q = float(smoothstep(0.8, 1.0, t))
         over = over * (1 - q) + base * q
     # under the jaw: a Bezier curve along the floor of the mouth to the throat, then down the neck
     throat = np.stack([base[:, 0] * 1.12, np.full(36, 1.36), NECK_CENTER[2] - 0.02 + np.cos(around) * 0.50], -1)
@@ -111,7 +111,9 @@ def jaw_weight(points: np.ndarray, lower: np.ndarray) -> np.ndarray:
     half = abs(points[308, 0])
     soft = smoothstep(-0.42, 0.36, y - mouth - 0.05)
     inside = np.clip(1 - x / half, 0, 1)
-    lip = lower * (0.42 + 0.58 * np.minimum(1, 1.8 * inside) ** 0.8) + (1 - lower) * 0.42 * (1 - np.minimum(1, 3 * inside))
+    lip = lower * (0.42 + 0.58 * np.minimum(1, 1.8 * inside) ** 0.8) + (1 - lower) * 0.42 * (
+        1 - np.minimum(1, 3 * inside)
+    )
     sharp = 1 - smoothstep(half * 0.85, half * 1.9, x)
     chin = smoothstep(0.02, 0.22, y - mouth)
     return sharp * (lip * (1 - chin) + np.maximum(lip, soft) * chin) + (1 - sharp) * soft
@@ -126,7 +128,9 @@ def generic_head() -> Mesh:
     irises, face = face[FACE_POINTS:], face[:FACE_POINTS].copy()
     face[list(LIPS_INNER_UPPER), 1] -= 0.004
     face[list(LIPS_INNER_LOWER), 1] += 0.004
-    corners = np.exp(-0.5 * (((face - face[[308]]) / 0.10) ** 2).sum(1)) + np.exp(-0.5 * (((face - face[[78]]) / 0.10) ** 2).sum(1))
+    corners = np.exp(-0.5 * (((face - face[[308]]) / 0.10) ** 2).sum(1)) + np.exp(
+        -0.5 * (((face - face[[78]]) / 0.10) ** 2).sum(1)
+    )
     face[:, 1] -= 0.022 * corners  # the cartoons' mouths turned down a little
     lower = _below_mouth(face)
     center = np.stack([irises[0], irises[5]])
@@ -200,7 +204,9 @@ def _below_mouth(face: np.ndarray) -> np.ndarray:
     return lower
 
 
-def _band(first: np.ndarray, second: np.ndarray, first_points: np.ndarray, second_points: np.ndarray, *, inward: bool) -> np.ndarray:
+def _band(
+    first: np.ndarray, second: np.ndarray, first_points: np.ndarray, second_points: np.ndarray, *, inward: bool
+) -> np.ndarray:
     """Triangles between two closed loops of equal length, wound outwards."""
     n = len(first)
     following = np.roll(np.arange(n), -1)

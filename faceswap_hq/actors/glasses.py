@@ -6,8 +6,8 @@ import cv2
 import numpy as np
 
 from faceswap_hq.actors.camera import Camera
+from faceswap_hq.actors.canvas import linear
 from faceswap_hq.actors.identity import Identity
-from faceswap_hq.actors.texture import linear
 
 _FRAMES = ((0.05, 0.045, 0.045), (0.28, 0.16, 0.08), (0.35, 0.33, 0.32), (0.12, 0.10, 0.22))
 
@@ -83,8 +83,8 @@ def draw_glasses(
     lenses = np.zeros((h, w), np.uint8)
     for rim in shapes["rims"]:
         xy, _ = placed(rim)
-        cv2.polylines(mask, [np.round(xy * 16).astype(np.int32)], True, 255, thick, cv2.LINE_AA, 4)
-        cv2.fillPoly(lenses, [np.round(xy * 16).astype(np.int32)], 255, cv2.LINE_AA, 4)
+        cv2.polylines(mask, [np.round(xy * 16).astype(np.int32)], True, (255,), thick, cv2.LINE_AA, 4)
+        cv2.fillPoly(lenses, [np.round(xy * 16).astype(np.int32)], (255,), cv2.LINE_AA, 4)
     for bar in shapes["bars"]:
         xy, z = placed(bar)
         at = np.clip(np.round(xy).astype(int), 0, (w - 1, h - 1))
@@ -92,9 +92,9 @@ def draw_glasses(
         for k in range(len(bar) - 1):
             if seen[k] and seen[k + 1]:
                 ends = np.round(xy[k : k + 2] * 16).astype(np.int32)
-                cv2.polylines(mask, [ends], False, 255, max(1, thick), cv2.LINE_AA, 4)
+                cv2.polylines(mask, [ends], False, (255,), max(1, thick), cv2.LINE_AA, 4)
     alpha = mask.astype(np.float32) / 255
-    drop = cv2.warpAffine(alpha, np.float32([[1, 0, 0], [0, 1, 0.05 * camera.scale]]), (w, h))
+    drop = cv2.warpAffine(alpha, np.array([[1, 0, 0], [0, 1, 0.05 * camera.scale]], np.float32), (w, h))
     shadow = cv2.GaussianBlur(drop, (0, 0), max(0.025 * camera.scale, 0.7))
     canvas *= 1 - 0.38 * shadow[..., None] * (depth < 1.2)[..., None]
     glass = lenses.astype(np.float32)[..., None] / 255

@@ -8,9 +8,9 @@ from functools import lru_cache
 import cv2
 import numpy as np
 
+from faceswap_hq.actors.canvas import linear
 from faceswap_hq.actors.geometry import SKULL_CENTER, generic_head, smoothstep
 from faceswap_hq.actors.identity import Identity
-from faceswap_hq.actors.texture import linear
 
 _TEXTURE = 512
 # The hairline from the right sideburn over the forehead's middle, on the generic head.
@@ -115,7 +115,9 @@ def _cap(identity: Identity, scalp: _Scalp, rng: np.random.Generator) -> Sheet:
     start = _unit(roots - SKULL_CENTER)
     wide = np.sin(u * np.pi / 2)
     lean = part * (1 if identity.seed % 2 else -1)
-    crown = _unit(np.stack([wide * 0.95 + lean * (1 - np.abs(u)), -0.10 - 0.95 * np.cos(u * np.pi / 2), np.full(count, 0.30)], -1))
+    crown = _unit(
+        np.stack([wide * 0.95 + lean * (1 - np.abs(u)), -0.10 - 0.95 * np.cos(u * np.pi / 2), np.full(count, 0.30)], -1)
+    )
     nape = _unit(np.stack([wide * 0.62, 0.50 + 0.0 * u, 0.75 - 0.1 * np.abs(wide)], -1))
     v = np.linspace(0, 1, steps)
     t = v[None, :, None]
@@ -127,7 +129,9 @@ def _cap(identity: Identity, scalp: _Scalp, rng: np.random.Generator) -> Sheet:
     if style == "side":
         lift = lift * (1 + 0.35 * np.tanh(3 * u * np.sign(lean)))[:, None]
     if style == "curls":
-        bumps = cv2.resize(rng.standard_normal((16, 12)).astype(np.float32), (steps, count), interpolation=cv2.INTER_CUBIC)
+        bumps = cv2.resize(
+            rng.standard_normal((16, 12)).astype(np.float32), (steps, count), interpolation=cv2.INTER_CUBIC
+        )
         lift = lift * (1 + 0.22 * bumps)
     points = SKULL_CENTER + path * (scalp.at(path) + lift)[..., None]
     return Sheet(points=points, texture=(0.0, 1.0), ragged=0.1, edges=(True, True))
@@ -172,7 +176,9 @@ def _fringe(identity: Identity, scalp: _Scalp, rng: np.random.Generator) -> Shee
     u = np.linspace(-1, 1, count)
     v = np.linspace(0, 1, steps)
     start = _unit(np.stack([u * 0.35, np.full(count, -1.0), np.full(count, 0.05)], -1))
-    tip = np.stack([u * 0.66, -0.275 + 0.05 * u**2 + 0.012 * rng.standard_normal(count), -0.16 + 0.42 * np.abs(u) ** 2.2], -1)
+    tip = np.stack(
+        [u * 0.66, -0.275 + 0.05 * u**2 + 0.012 * rng.standard_normal(count), -0.16 + 0.42 * np.abs(u) ** 2.2], -1
+    )
     end = _unit(tip - SKULL_CENTER)
     path = _unit(_slerp(start[:, None], end[:, None], v[None, :, None]))
     lift = 0.10 * np.sin(np.pi * np.clip(v * 0.85 + 0.1, 0, 1))[None] + 0.028
@@ -234,7 +240,9 @@ def _assemble(sheets: list[Sheet], texture: np.ndarray) -> Hair:
         u = np.linspace(0, 1, rows)[:, None] + np.zeros((1, columns))
         v = np.zeros((rows, 1)) + np.linspace(0, 1, columns)[None]
         x = sheet.texture[0] + (sheet.texture[1] - sheet.texture[0]) * u
-        edge = np.maximum(np.clip(1 - u / 0.10, 0, 1) * sheet.edges[0], np.clip(1 - (1 - u) / 0.10, 0, 1) * sheet.edges[1])
+        edge = np.maximum(
+            np.clip(1 - u / 0.10, 0, 1) * sheet.edges[0], np.clip(1 - (1 - u) / 0.10, 0, 1) * sheet.edges[1]
+        )
         points.append(p.reshape(-1, 3))
         normals.append(normal.reshape(-1, 3))
         tangents.append(_unit(along).reshape(-1, 3))
@@ -259,12 +267,17 @@ def _strands(rng: np.random.Generator, style: str) -> np.ndarray:
     size = _TEXTURE
 
     def streaks(columns: int, rows: int) -> np.ndarray:
-        field = rng.standard_normal((rows, columns)).astype(np.float32)
+        field: np.ndarray = rng.standard_normal((rows, columns)).astype(np.float32)
         field = cv2.resize(field, (size, size), interpolation=cv2.INTER_CUBIC)
         return (field - field.mean()) / field.std()
 
     rows = {"curls": 60, "crop": 14}.get(style, 5)
-    shade = 0.34 * streaks(512, rows) + 0.36 * streaks(200, rows) + 0.34 * streaks(60, max(3, rows // 2)) + 0.18 * streaks(18, 3)
+    shade = (
+        0.34 * streaks(512, rows)
+        + 0.36 * streaks(200, rows)
+        + 0.34 * streaks(60, max(3, rows // 2))
+        + 0.18 * streaks(18, 3)
+    )
     if style == "curls":
         shade = 0.5 * shade + 0.6 * streaks(70, 60)
     length = np.broadcast_to(0.6 * streaks(300, 2) + 0.5 * streaks(60, 2), shade.shape)

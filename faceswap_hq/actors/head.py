@@ -19,7 +19,7 @@ from faceswap_hq.actors.geometry import (
     refinement,
     smoothstep,
 )
-from faceswap_hq.actors.identity import near, side
+from faceswap_hq.actors.modes import near, side
 from faceswap_hq.actors.performance import Moment
 from faceswap_hq.faces.regions import LEFT_EYE, LIPS_INNER, LIPS_OUTER, RIGHT_EYE
 
@@ -66,8 +66,8 @@ class Head:
 def strengths(moment: Moment) -> list[float]:
     """Strength of each of :data:`SHAPES` at a moment."""
     return [
-        moment.jaw, max(moment.wide, 0.0), max(-moment.wide, 0.0), moment.press, moment.smile, moment.smirk, moment.frown,
-        moment.brow_up, moment.brow_down, moment.blink, moment.squint * (1 - moment.blink),
+        moment.jaw, max(moment.wide, 0.0), max(-moment.wide, 0.0), moment.press, moment.smile, moment.smirk,
+        moment.frown, moment.brow_up, moment.brow_down, moment.blink, moment.squint * (1 - moment.blink),
     ]  # fmt: skip
 
 
@@ -88,7 +88,9 @@ def _shape_basis(points: np.ndarray, eyes: np.ndarray) -> np.ndarray:
     reach = np.clip(0.62 - p[:, 2:3], 0, 1.4) / 0.85
     out["jaw"] = jaw * reach * [0.0, 0.33, 0.0] + jaw * [0, 0, 0.07]
     corners = near(generic, (61, 291, 78, 308), (0.10, 0.09, 0.2))
-    out["jaw"] += -corners * s * [0.03, 0, 0] + near(generic, (187, 411, 207, 427), 0.18) * (-s * [0.02, 0, 0] + [0, 0, 0.02])
+    out["jaw"] += -corners * s * [0.03, 0, 0] + near(generic, (187, 411, 207, 427), 0.18) * (
+        -s * [0.02, 0, 0] + [0, 0, 0.02]
+    )
     out["spread"] = corners * (s * [0.045, 0, 0] + [0, 0, 0.02])
     lips = near(generic, (*LIPS_OUTER, *LIPS_INNER), (0.09, 0.07, 0.3))
     center = p[[13, 14]].mean(0)
@@ -105,8 +107,12 @@ def _shape_basis(points: np.ndarray, eyes: np.ndarray) -> np.ndarray:
     out["smirk"] = (smile_corner + cheeks) * (s > 0) * 0.9 - (smile_corner + cheeks) * (s <= 0) * 0.5
     out["frown"] = corners * [0, 0.04, 0] + near(generic, (17, 18), (0.12, 0.06, 0.2)) * [0, -0.02, -0.014]
     brows = (105, 334, 52, 282, 65, 295, 63, 293, 66, 296, 53, 283)
-    out["brow_up"] = near(generic, brows, (0.14, 0.10, 0.3)) * [0, -0.06, -0.006] + near(generic, (28, 258, 223, 443), 0.05) * [0, -0.014, 0]
-    out["brow_down"] = near(generic, (55, 285, 107, 336, 65, 295), (0.10, 0.08, 0.3)) * (-s * [0.016, 0, 0] + [0, 0.036, -0.014])
+    out["brow_up"] = near(generic, brows, (0.14, 0.10, 0.3)) * [0, -0.06, -0.006] + near(
+        generic, (28, 258, 223, 443), 0.05
+    ) * [0, -0.014, 0]
+    out["brow_down"] = near(generic, (55, 285, 107, 336, 65, 295), (0.10, 0.08, 0.3)) * (
+        -s * [0.016, 0, 0] + [0, 0.036, -0.014]
+    )
     flip = mirror()
     for k, (top, bottom) in enumerate(zip(UPPER_LIDS, LOWER_LIDS, strict=True)):
         up, low = np.array(top[1:-1]), np.array(bottom[1:-1])
@@ -138,7 +144,7 @@ def eye_centers(points: np.ndarray) -> np.ndarray:
 
 
 def build_head(points: np.ndarray, ear_size: float = 1.0, ear_angle: float = 25.0) -> Head:
-    """Prepare a head of the coarse rest shape ``points`` (V, 3) with ears of this size, standing off by this angle."""
+    """Prepare a head of the coarse rest shape ``points`` (V, 3) with ears of this size and angle in degrees."""
     matrix = refinement().matrix
     eyes = eye_centers(points)
     basis = _shape_basis(points, eyes)
@@ -207,5 +213,3 @@ def rotation(yaw: float, pitch: float, roll: float) -> np.ndarray:
     about_x = np.array([[1, 0, 0], [0, np.cos(p), -np.sin(p)], [0, np.sin(p), np.cos(p)]])
     about_z = np.array([[np.cos(r), -np.sin(r), 0], [np.sin(r), np.cos(r), 0], [0, 0, 1]])
     return about_z @ about_x @ about_y
-
-

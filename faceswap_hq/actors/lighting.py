@@ -1,4 +1,4 @@
-"""Soft shadows and ambient light as precomputed radiance transfer (Sloan, Kautz and Snyder 2002, with sampled directions).
+"""Soft shadows and ambient light as precomputed radiance transfer (Sloan, Kautz and Snyder 2002), sampled directions.
 
 For a few dozen directions the head is rasterised as seen from there, and every vertex learns whether it is in view.
 Lighting a frame is then one small matrix product, whatever the light does.
@@ -21,7 +21,15 @@ def directions() -> np.ndarray:
     """Evenly spread unit vectors (Fibonacci lattice), (COUNT, 3) float32."""
     k = np.arange(COUNT) + 0.5
     polar, around = np.arccos(1 - 2 * k / COUNT), np.pi * (1 + 5**0.5) * k
-    return np.stack([np.cos(around) * np.sin(polar), np.cos(polar), np.sin(around) * np.sin(polar)], -1).astype(np.float32)
+    return np.stack([np.cos(around) * np.sin(polar), np.cos(polar), np.sin(around) * np.sin(polar)], -1).astype(
+        np.float32
+    )
+
+
+def halfway(key: np.ndarray) -> np.ndarray:
+    """Unit vector halfway between the directions to the key light (3,) and to the camera."""
+    half = np.asarray(key, np.float32) + np.array([0, 0, -1], np.float32)
+    return (half / np.linalg.norm(half)).astype(np.float32)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,7 +74,9 @@ def bake(
         depth = np.full(resolution * resolution, np.inf, np.float32)
         for vertices, triangles in blockers:
             q = (vertices - middle) @ axes.T.astype(np.float32)
-            found = rasterize(q[:, :2] * (half / radius) + half, q[:, 2], triangles, resolution, resolution, both_sides=True)
+            found = rasterize(
+                q[:, :2] * (half / radius) + half, q[:, 2], triangles, resolution, resolution, both_sides=True
+            )
             depth[found.pixel] = np.minimum(depth[found.pixel], found.depth)
         depth = depth.reshape(resolution, resolution)
         q = (lifted - middle) @ axes.T.astype(np.float32)
@@ -95,5 +105,3 @@ def smooth(values: np.ndarray, triangles: np.ndarray, rounds: int = 2) -> np.nda
     for _ in range(rounds):
         values = 0.5 * values + 0.5 * np.add.reduceat(values[source], starts, axis=0) / count[:, None]
     return values.astype(np.float32)
-
-

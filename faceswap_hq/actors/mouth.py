@@ -6,15 +6,15 @@ import cv2
 import numpy as np
 
 from faceswap_hq.actors.camera import Camera
+from faceswap_hq.actors.canvas import linear
 from faceswap_hq.actors.identity import Identity
-from faceswap_hq.actors.texture import linear
 
 _UPPER = np.cumsum([0.0, 0.052, 0.041, 0.045, 0.040, 0.038])
 _LOWER = np.cumsum([0.0, 0.033, 0.036, 0.040, 0.038, 0.036])
 
 
 def _arch(x: np.ndarray, lips: np.ndarray, depth: float) -> np.ndarray:
-    """z of the dental arch at ``x`` behind lips at ``lips`` (3,)."""
+    """Depth z of the dental arch at ``x`` behind lips at ``lips`` (3,)."""
     return lips[2] + depth + 1.9 * x * x
 
 
@@ -55,14 +55,16 @@ def draw_mouth(
     def pixels(points: np.ndarray) -> np.ndarray:
         return np.round((camera.project(points @ rotation.T + offset) - (x0, y0)) * 16).astype(np.int32)
 
-    inside = np.zeros((y1 - y0, x1 - x0, 3), np.float32)
+    inside: np.ndarray = np.zeros((y1 - y0, x1 - x0, 3), np.float32)
     inside[:] = linear(np.array([0.26, 0.10, 0.09], np.float32)) * 0.5
     # tongue
     t = np.linspace(0, 2 * np.pi, 24, endpoint=False)
     tongue = lower_lip + jaw_drop + np.stack([0.14 * np.cos(t), 0.0 + 0.055 * np.sin(t), np.full(24, 0.16)], -1)
     cv2.fillPoly(inside, [pixels(tongue)], linear(np.array([0.66, 0.33, 0.32])).tolist(), cv2.LINE_AA, 4)
     inside = cv2.GaussianBlur(inside, (0, 0), max(0.02 * scale, 0.5))
-    ivory = linear(np.array([0.90, 0.86, 0.79], np.float32) - 0.10 * identity.age * np.array([0.5, 0.8, 1.2], np.float32))
+    ivory = linear(
+        np.array([0.90, 0.86, 0.79], np.float32) - 0.10 * identity.age * np.array([0.5, 0.8, 1.2], np.float32)
+    )
     gums = linear(np.array([0.68, 0.37, 0.36], np.float32))
     for upper in (True, False):
         steps = (_UPPER if upper else _LOWER) * 1.0
@@ -72,7 +74,10 @@ def draw_mouth(
         x = np.linspace(-steps[-1], steps[-1], 15)
         z = _arch(x, lips, depth)
         band = np.concatenate(
-            [np.stack([x, np.full(15, edge_y + height * 1.7), z], -1), np.stack([x, np.full(15, edge_y + height * 0.75), z], -1)[::-1]]
+            [
+                np.stack([x, np.full(15, edge_y + height * 1.7), z], -1),
+                np.stack([x, np.full(15, edge_y + height * 0.75), z], -1)[::-1],
+            ]
         )
         cv2.fillPoly(inside, [pixels(band)], gums.tolist(), cv2.LINE_AA, 4)
         for sign in (-1, 1):
@@ -87,10 +92,12 @@ def draw_mouth(
                 shade = (1.0, 0.93, 0.82, 0.66, 0.5)[k] * (1.0 if upper else 0.8)
                 cv2.fillPoly(inside, [pixels(quad)], (ivory * shade).tolist(), cv2.LINE_AA, 4)
     mask = np.zeros(inside.shape[:2], np.uint8)
-    cv2.fillPoly(mask, [np.round((outline - (x0, y0)) * 16).astype(np.int32)], 255, cv2.LINE_AA, 4)
-    open_ = cv2.GaussianBlur(mask.astype(np.float32) / 255, (0, 0), max(0.020 * scale, 0.6), borderType=cv2.BORDER_CONSTANT)
-    shade = (0.16 + 1.0 * np.clip(open_ * 1.5 - 0.42, 0, 1))[..., None]
-    inside = cv2.GaussianBlur(inside, (0, 0), max(0.006 * scale, 0.4)) * shade * light * 0.85
+    cv2.fillPoly(mask, [np.round((outline - (x0, y0)) * 16).astype(np.int32)], (255,), cv2.LINE_AA, 4)
+    open_ = cv2.GaussianBlur(
+        mask.astype(np.float32) / 255, (0, 0), max(0.020 * scale, 0.6), borderType=cv2.BORDER_CONSTANT
+    )
+    dark = (0.16 + 1.0 * np.clip(open_ * 1.5 - 0.42, 0, 1))[..., None]
+    inside = cv2.GaussianBlur(inside, (0, 0), max(0.006 * scale, 0.4)) * dark * light * 0.85
     cover = cv2.dilate(mask, np.ones((5, 5), np.uint8)).astype(np.float32)[..., None] / 255
     region = canvas[y0:y1, x0:x1]
     region += cover * (inside - region)

@@ -41,8 +41,8 @@ class Moment:
     """One instant of a performance; independent of who gives it.
 
     Angles are degrees: positive yaw turns the face toward the picture's right, positive pitch down, positive roll
-    clockwise in the picture. ``x``, ``y``, ``z`` shift the body in units of the eye distance. Expressions are 0 (rest) to
-    1; ``wide`` is -1 (pucker) to 1 (spread); ``gaze_x``/``gaze_y`` are degrees relative to the head.
+    clockwise in the picture. ``x``, ``y``, ``z`` shift the body in units of the eye distance. Expressions are 0 (rest)
+    to 1; ``wide`` is -1 (pucker) to 1 (spread); ``gaze_x`` and ``gaze_y`` are degrees relative to the head.
     """
 
     time: float
@@ -83,7 +83,9 @@ def _drift(rng: np.random.Generator, times: np.ndarray, slowest: float, fastest:
     return total / weight * 1.35
 
 
-def _events(rng: np.random.Generator, times: np.ndarray, gap: tuple[float, float], hold: tuple[float, float]) -> np.ndarray:
+def _events(
+    rng: np.random.Generator, times: np.ndarray, gap: tuple[float, float], hold: tuple[float, float]
+) -> np.ndarray:
     """Soft plateaus of random height (0 to 1) that come and go."""
     out = np.zeros(len(times))
     start = float(rng.uniform(0, gap[1]))
@@ -144,7 +146,9 @@ def moments(performance: Performance) -> tuple[Moment, ...]:
     curves["smile"] = _events(rng, fine, (1.5, 4.5), (0.9, 2.6)) * live
     curves["smirk"] = 0.6 * _drift(rng, fine, 0.1, 0.4) * curves["smile"]
     curves["frown"] = _events(rng, fine, (4.0, 9.0), (0.6, 1.5)) * (1 - curves["smile"]) * live
-    curves["brow_up"] = np.clip(_events(rng, fine, (1.2, 4.0), (0.4, 1.4)) * 0.9 + 0.25 * envelope(spoken, fine), 0, 1) * live
+    curves["brow_up"] = (
+        np.clip(_events(rng, fine, (1.2, 4.0), (0.4, 1.4)) * 0.9 + 0.25 * envelope(spoken, fine), 0, 1) * live
+    )
     curves["brow_down"] = _events(rng, fine, (3.0, 7.0), (0.6, 1.6)) * (1 - curves["brow_up"]) * live
     curves["blink"] = _blinks(rng, fine)
     curves["squint"] = np.clip(0.5 * curves["smile"] + 0.4 * curves["brow_down"], 0, 1)
@@ -161,4 +165,7 @@ def moments(performance: Performance) -> tuple[Moment, ...]:
     names = [f.name for f in fields(Moment) if f.name != "time"]
     times = np.arange(performance.frames) / performance.fps
     table = np.stack([np.interp(times, fine, curves[name]) for name in names], -1)
-    return tuple(Moment(time=float(t), **dict(zip(names, map(float, row), strict=True))) for t, row in zip(times, table, strict=True))
+    return tuple(
+        Moment(time=float(t), **dict(zip(names, map(float, row), strict=True)))
+        for t, row in zip(times, table, strict=True)
+    )

@@ -82,7 +82,9 @@ def rasterize(
             found.append(_cover(index[start : start + chunk], size, setup))
     if not found:
         empty = np.zeros(0, np.int64)
-        return Fragments(pixel=empty, triangle=empty, weights=np.zeros((0, 3), np.float32), depth=np.zeros(0, np.float32))
+        return Fragments(
+            pixel=empty, triangle=empty, weights=np.zeros((0, 3), np.float32), depth=np.zeros(0, np.float32)
+        )
     pixel = np.concatenate([f[0] for f in found])
     triangle = np.concatenate([f[1] for f in found])
     w1 = np.concatenate([f[2] for f in found])

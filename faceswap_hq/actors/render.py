@@ -11,6 +11,7 @@ import numpy as np
 from faceswap_hq.actors import eyes as eyeballs
 from faceswap_hq.actors.body import body_layer
 from faceswap_hq.actors.camera import Camera, camera_of
+from faceswap_hq.actors.canvas import SIZE
 from faceswap_hq.actors.ears import ear_triangles
 from faceswap_hq.actors.geometry import FACE_POINTS, UPPER_LIDS, generic_head, refinement
 from faceswap_hq.actors.glasses import curves, draw_glasses
@@ -23,7 +24,7 @@ from faceswap_hq.actors.performance import Moment, Performance, moments
 from faceswap_hq.actors.raster import Fragments, rasterize
 from faceswap_hq.actors.scene import Scene, background, environment, expose, kelvin_rgb, key_direction
 from faceswap_hq.actors.shading import Light, sample, shade_hair, shade_skin, soften_edges
-from faceswap_hq.actors.texture import SIZE, skin
+from faceswap_hq.actors.texture import skin
 from faceswap_hq.faces.regions import LEFT_EYE, LIPS_INNER, RIGHT_EYE
 
 
@@ -54,7 +55,7 @@ class Rendered:
         out[self.fragments.pixel[marked[self.fragments.triangle]]] = 1.0
         out = out.reshape(self.face_mask.shape)
         for loop in (RIGHT_EYE, LEFT_EYE, LIPS_INNER):
-            cv2.fillPoly(out, [np.round(self.landmarks[list(loop), :2]).astype(np.int32)], 1.0)
+            cv2.fillPoly(out, [np.round(self.landmarks[list(loop), :2]).astype(np.int32)], (1.0,))
         return out
 
 
@@ -121,7 +122,9 @@ def transfer_of(head: Head, hair: tuple[Hair, ...]) -> tuple[Transfer, tuple[Tra
     out, start = [], 0
     for k, (points, _, faces) in enumerate(parts):
         part, rounds = slice(start, start + len(points)), 2 if k == 0 else 3
-        out.append(Transfer(seen=smooth(baked.seen[part], faces, rounds), ambient=smooth(baked.ambient[part], faces, rounds)))
+        out.append(
+            Transfer(seen=smooth(baked.seen[part], faces, rounds), ambient=smooth(baked.ambient[part], faces, rounds))
+        )
         start += len(points)
     return out[0], tuple(out[1:])
 
@@ -138,7 +141,8 @@ def render(identity: Identity, performance: Performance, scene: Scene, frame: in
     Raises:
         IndexError: ``frame`` is outside the performance.
     """
-    return render_moment(cast_of(identity), moment_of(performance, frame), scene, frame)
+    moment = moment_of(performance, frame)
+    return render_moment(cast_of(identity), moment, scene, frame)
 
 
 def moment_of(performance: Performance, frame: int) -> Moment:
@@ -157,7 +161,9 @@ def render_moment(cast: Cast, moment: Moment, scene: Scene, frame: int = 0) -> R
     local = cast.head.posed(moment)
     points = _pose(local, fine_attributes()["body"], turn, offset, sway)
     light = Light(
-        key=key_direction(scene, moment.light), color=kelvin_rgb(scene.key_kelvin) * np.float32(scene.key_strength), turn=turn
+        key=key_direction(scene, moment.light),
+        color=kelvin_rgb(scene.key_kelvin) * np.float32(scene.key_strength),
+        turn=turn,
     )
     in_head = (light.key @ turn).astype(np.float32)
     sky = environment(scene, directions() @ turn.T.astype(np.float32))
@@ -190,7 +196,9 @@ def _pose(local: np.ndarray, body: np.ndarray, turn: np.ndarray, offset: np.ndar
     return turned + body[:, None] * (local + sway.astype(np.float32) - turned)
 
 
-def _landmarks(cast: Cast, local: np.ndarray, moment: Moment, turn: np.ndarray, offset: np.ndarray, camera: Camera) -> np.ndarray:
+def _landmarks(
+    cast: Cast, local: np.ndarray, moment: Moment, turn: np.ndarray, offset: np.ndarray, camera: Camera
+) -> np.ndarray:
     axes = eyeballs.gaze_axes(moment.gaze_x, moment.gaze_y)
     irises = np.concatenate([eyeballs.iris_points(center, axes) for center in cast.head.eyes])
     space = np.concatenate([local[:FACE_POINTS].astype(np.float64), irises]) @ turn.T + offset
@@ -259,9 +267,17 @@ def _draw_hair(
     found = found.keep(found.depth < depth.ravel()[found.pixel] + 0.012)
     alpha_map = np.zeros(height * width, np.float32)
     if len(found.pixel):
-        lit = np.concatenate([transfer.ambient @ sky, transfer.key((light.key @ light.turn).astype(np.float32))[:, None]], 1)
+        lit = np.concatenate(
+            [transfer.ambient @ sky, transfer.key((light.key @ light.turn).astype(np.float32))[:, None]], 1
+        )
         color, alpha = shade_hair(
-            hair, found, hair.normals @ turn.T, hair.tangents @ turn.T, lit.astype(np.float32), hair_color(cast.identity), light
+            hair,
+            found,
+            hair.normals @ turn.T,
+            hair.tangents @ turn.T,
+            lit.astype(np.float32),
+            hair_color(cast.identity),
+            light,
         )
         flat = canvas.reshape(-1, 3)
         flat[found.pixel] += alpha[:, None] * (color - flat[found.pixel])
@@ -281,7 +297,7 @@ def _close_holes(depth: np.ndarray, truth: np.ndarray, cast: Cast, turn: np.ndar
         if x1 <= x0 or y1 <= y0:
             continue
         hole = np.zeros((y1 - y0, x1 - x0), np.uint8)
-        cv2.fillPoly(hole, [outline - (x0, y0)], 1)
+        cv2.fillPoly(hole, [outline - (x0, y0)], (1,))
         region = depth[y0:y1, x0:x1]
         np.copyto(region, np.minimum(region, z - 0.1), where=hole > 0)
 
@@ -291,5 +307,5 @@ def _face_mask(found: Fragments, face: np.ndarray, truth: np.ndarray, scene: Sce
     mask[found.pixel[face]] = 255
     mask = mask.reshape(scene.height, scene.width)
     for loop in (RIGHT_EYE, LEFT_EYE, LIPS_INNER):
-        cv2.fillPoly(mask, [np.round(truth[list(loop), :2]).astype(np.int32)], 255)
+        cv2.fillPoly(mask, [np.round(truth[list(loop), :2]).astype(np.int32)], (255,))
     return mask.astype(np.float32) / 255

@@ -132,7 +132,9 @@ def environment(scene: Scene, directions: np.ndarray) -> np.ndarray:
     behind = key_direction(scene, 0.0) * [-1.0, 1.2, -0.6]
     behind /= np.linalg.norm(behind)
     edge = np.exp(6 * (directions @ behind - 1))[:, None]
-    return (base + 2.0 * scene.fill * lobe * cool + 3.0 * scene.rim * edge * kelvin_rgb(scene.key_kelvin)).astype(np.float32)
+    return (base + 2.0 * scene.fill * lobe * cool + 3.0 * scene.rim * edge * kelvin_rgb(scene.key_kelvin)).astype(
+        np.float32
+    )
 
 
 @lru_cache(maxsize=12)
@@ -166,7 +168,9 @@ def background(scene: Scene) -> np.ndarray:
         pane = (x > x0) & (x < x0 + 0.40) & (y > 0.04) & (y < 0.75)
         sky = np.array([0.75, 0.9, 1.1], np.float32) * rng.uniform(0.7, 1.1)
         trees = 0.5 + 0.5 * np.sin(9 * x + 5 * np.sin(7 * y + rng.uniform(0, 6)))
-        view = np.where((y > 0.42)[..., None], np.array([0.25, 0.38, 0.18], np.float32) * (0.5 + 0.7 * trees[..., None]), sky)
+        view = np.where(
+            (y > 0.42)[..., None], np.array([0.25, 0.38, 0.18], np.float32) * (0.5 + 0.7 * trees[..., None]), sky
+        )
         bars = (np.abs(x - x0 - 0.2) < 0.012) | (np.abs(y - 0.4) < 0.012)
         out = np.where((pane & ~bars)[..., None], view, out)
         curtain = np.abs(x - (x0 + (0.43 if sway > 0 else -0.03))) < 0.05
@@ -179,7 +183,9 @@ def background(scene: Scene) -> np.ndarray:
             color = np.array([1.0, rng.uniform(0.5, 1.0), rng.uniform(0.2, 0.9)]) * rng.uniform(0.15, 0.7)
             disk = np.zeros((h, w, 3), np.float32)
             radius = int(min(w, h) * rng.uniform(0.02, 0.055))
-            cv2.circle(disk, (int(rng.uniform(0, w)), int(rng.uniform(0, h * 0.85))), radius, color.tolist(), -1, cv2.LINE_AA)
+            cv2.circle(
+                disk, (int(rng.uniform(0, w)), int(rng.uniform(0, h * 0.85))), radius, color.tolist(), -1, cv2.LINE_AA
+            )
             lights += disk
         out += lights
         sigma = 0.006 * min(w, h)

@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 
 from faceswap_hq.actors.hair import Hair, hair_alpha
+from faceswap_hq.actors.lighting import halfway
 from faceswap_hq.actors.raster import Fragments
 
 
@@ -69,8 +70,7 @@ def shade_skin(color: np.ndarray, relief: np.ndarray, pixel: np.ndarray, light: 
     diffuse[:, 2] *= shadow
     ambient = pixel[:, 3:6] * (1 - 0.5 * (fine[:, 1:2] - soft[:, 1:2]))
     lit = color[:, :3] * (ambient + light.color * diffuse)
-    half = light.key + np.array([0, 0, -1], np.float32)
-    half /= np.linalg.norm(half)
+    half = halfway(light.key)
     shine = fine @ half - 1
     away = np.clip(1 + fine[:, 2], 0, 1)
     fresnel = 0.025 + 0.275 * away**5
@@ -81,9 +81,18 @@ def shade_skin(color: np.ndarray, relief: np.ndarray, pixel: np.ndarray, light: 
 
 
 def shade_hair(
-    hair: Hair, found: Fragments, points_normals: np.ndarray, tangents: np.ndarray, lit: np.ndarray, base: np.ndarray, light: Light
+    hair: Hair,
+    found: Fragments,
+    points_normals: np.ndarray,
+    tangents: np.ndarray,
+    lit: np.ndarray,
+    base: np.ndarray,
+    light: Light,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Linear RGB (N, 3) and opacity (N,) of hair fragments (two highlights along the strands: Kajiya-Kay, Marschner's shifts).
+    """Linear RGB (N, 3) and opacity (N,) of hair fragments.
+
+    Two highlights along the strands, a sharp white and a broad tinted one (Kajiya and Kay 1989; shifted as Marschner
+    et al. 2003 found).
 
     Args:
         hair: The hair.
@@ -108,8 +117,7 @@ def shade_hair(
     shade = strand[:, 0]
     deep = 0.68 + 0.32 * np.clip(pixel[:, 12] / 0.18, 0, 1)
     color = base * (shade * deep)[:, None] * (pixel[:, 6:9] * 1.05 + (0.95 * diffuse)[:, None] * light.color)
-    half = light.key + np.array([0, 0, -1], np.float32)
-    half /= np.linalg.norm(half)
+    half = halfway(light.key)
     th = tangent @ half
     nh = normal @ half
     first = np.exp(-(((th + 0.06 + 0.05 * strand[:, 2] * 0.5) / 0.11) ** 2)) * np.clip(nh, 0, 1)

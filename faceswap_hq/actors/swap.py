@@ -8,13 +8,16 @@ from functools import lru_cache
 import cv2
 import numpy as np
 
+from faceswap_hq.actors.canvas import SIZE
+from faceswap_hq.actors.geometry import generic_head
 from faceswap_hq.actors.head import build_head, fine_attributes, fine_triangles, swap_weight
 from faceswap_hq.actors.identity import Identity, head_points
 from faceswap_hq.actors.lighting import Transfer
 from faceswap_hq.actors.performance import Performance
+from faceswap_hq.actors.raster import rasterize
 from faceswap_hq.actors.render import Cast, Rendered, cast_of, moment_of, render_moment, transfer_of
 from faceswap_hq.actors.scene import Scene
-from faceswap_hq.actors.texture import SIZE, skin, skin_base
+from faceswap_hq.actors.texture import skin, skin_base
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +46,8 @@ def swapped_cast(source: Identity, target: Identity, match_skin: bool = False) -
     changed = _changed_vertices()[:, None] > 0
     mixed = transfer_of(head, base.hair)[0]
     transfer = Transfer(
-        seen=np.where(changed, mixed.seen, base.transfer.seen), ambient=np.where(changed, mixed.ambient, base.transfer.ambient)
+        seen=np.where(changed, mixed.seen, base.transfer.seen),
+        ambient=np.where(changed, mixed.ambient, base.transfer.ambient),
     )
     share = _texture_weight()[..., None]
     skins = skin(source), skin(target)
@@ -63,9 +67,6 @@ def swapped_cast(source: Identity, target: Identity, match_skin: bool = False) -
 @lru_cache(maxsize=1)
 def _texture_weight() -> np.ndarray:
     """:func:`swap_weight` for every texel, (S, S) float32; the holes of eyes and mouth count as inside."""
-    from faceswap_hq.actors.geometry import generic_head
-    from faceswap_hq.actors.raster import rasterize
-
     mesh = generic_head()
     pixels = (mesh.uv * (SIZE - 1)).astype(np.float32)
     found = rasterize(pixels, np.zeros(len(pixels), np.float32), mesh.triangles, SIZE, SIZE, both_sides=True)

@@ -8,15 +8,21 @@ from functools import lru_cache
 import cv2
 import numpy as np
 
+from faceswap_hq.actors.canvas import SIZE, closed, fixed, layout, linear, noise, polygon, smooth_curve, spot, strokes
 from faceswap_hq.actors.geometry import FACE_POINTS, LOWER_LIDS, UPPER_LIDS, generic_head, smoothstep
 from faceswap_hq.actors.identity import Identity
-from faceswap_hq.actors.raster import rasterize
 from faceswap_hq.faces.regions import LEFT_BROW, LIPS_INNER, LIPS_OUTER, RIGHT_BROW
 
-SIZE = 768
 # Fair to deep brown, sRGB; between them the tone interpolates.
 _TONES = np.array(
-    [(0.27, 0.165, 0.115), (0.42, 0.27, 0.19), (0.58, 0.395, 0.285), (0.73, 0.535, 0.41), (0.83, 0.65, 0.53), (0.90, 0.745, 0.655)],
+    [
+        (0.27, 0.165, 0.115),
+        (0.42, 0.27, 0.19),
+        (0.58, 0.395, 0.285),
+        (0.73, 0.535, 0.41),
+        (0.83, 0.65, 0.53),
+        (0.90, 0.745, 0.655),
+    ],
     np.float32,
 )
 
@@ -32,86 +38,6 @@ class Skin:
 
     color: np.ndarray
     relief: np.ndarray
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Layout:
-    """The generic head seen from texture space."""
-
-    position: np.ndarray  # (S, S, 3) float32 rest position
-    covered: np.ndarray  # (S, S) bool
-    pixels: np.ndarray  # (V, 2) float32, vertices in texels
-    scale: float  # texels a unit of length on the face
-
-
-def linear(srgb: np.ndarray) -> np.ndarray:
-    """sRGB in [0, 1] to linear light (IEC 61966-2-1)."""
-    srgb = np.asarray(srgb, np.float32)
-    return np.where(srgb <= 0.04045, srgb / 12.92, ((np.maximum(srgb, 0) + 0.055) / 1.055) ** 2.4).astype(np.float32)
-
-
-@lru_cache(maxsize=1)
-def layout() -> _Layout:
-    """Rest positions of the generic head for every texel."""
-    mesh = generic_head()
-    pixels = (mesh.uv * (SIZE - 1)).astype(np.float32)
-    found = rasterize(pixels, np.zeros(len(pixels), np.float32), mesh.triangles, SIZE, SIZE, both_sides=True)
-    values = found.interpolate(mesh.points.astype(np.float32), mesh.triangles)
-    position = np.zeros((SIZE * SIZE, 3), np.float32)
-    covered = np.zeros(SIZE * SIZE, bool)
-    position[found.pixel] = values
-    covered[found.pixel] = True
-    position, covered = position.reshape(SIZE, SIZE, 3), covered.reshape(SIZE, SIZE)
-    # fill the holes (eyes, mouth) and the corners with what lies next to them
-    weight = covered.astype(np.float32)
-    blurred = cv2.GaussianBlur(position * weight[..., None], (0, 0), 12) / (cv2.GaussianBlur(weight, (0, 0), 12)[..., None] + 1e-6)
-    position = np.where(covered[..., None], position, blurred)
-    scale = float(np.linalg.norm(pixels[234] - pixels[454]) / 1.9)
-    return _Layout(position=position, covered=covered, pixels=pixels, scale=scale)
-
-
-def noise(rng: np.random.Generator, grain: float, size: int = SIZE) -> np.ndarray:
-    """Smooth noise of zero mean and unit variance whose blobs are ``grain`` texels wide, (size, size) float32."""
-    small = max(4, int(np.ceil(size / max(grain, 1.0))) + 3)
-    field = rng.standard_normal((small, small)).astype(np.float32)
-    field = cv2.resize(field, (size, size), interpolation=cv2.INTER_CUBIC)
-    return (field - field.mean()) / (field.std() + 1e-6)
-
-
-def _fixed(points: np.ndarray) -> np.ndarray:
-    return np.round(np.asarray(points) * 16).astype(np.int32)
-
-
-def _polygon(points: np.ndarray, soft: float) -> np.ndarray:
-    mask = np.zeros((SIZE, SIZE), np.uint8)
-    cv2.fillPoly(mask, [_fixed(points)], 255, cv2.LINE_AA, 4)
-    return cv2.GaussianBlur(mask.astype(np.float32) / 255, (0, 0), soft)
-
-
-def _lines(lines: list[np.ndarray], width: int, soft: float = 0.0) -> np.ndarray:
-    mask = np.zeros((SIZE, SIZE), np.uint8)
-    cv2.polylines(mask, [_fixed(line) for line in lines], False, 255, width, cv2.LINE_AA, 4)
-    out = mask.astype(np.float32) / 255
-    return cv2.GaussianBlur(out, (0, 0), soft) if soft > 0 else out
-
-
-def _spot(at: np.ndarray, rx: float, ry: float) -> np.ndarray:
-    out = np.zeros((SIZE, SIZE), np.float32)
-    x0, x1 = max(0, int(at[0] - 4 * rx)), min(SIZE, int(at[0] + 4 * rx) + 2)
-    y0, y1 = max(0, int(at[1] - 4 * ry)), min(SIZE, int(at[1] + 4 * ry) + 2)
-    if x0 < x1 and y0 < y1:
-        x, y = np.arange(x0, x1, dtype=np.float32), np.arange(y0, y1, dtype=np.float32)[:, None]
-        out[y0:y1, x0:x1] = np.exp(-0.5 * (((x - at[0]) / rx) ** 2 + ((y - at[1]) / ry) ** 2))
-    return out
-
-
-def _smooth_curve(points: np.ndarray, count: int = 40) -> np.ndarray:
-    at = np.linspace(0, 1, len(points))
-    t = np.linspace(0, 1, count)
-    curve = np.stack([np.interp(t, at, points[:, k]) for k in range(2)], -1)
-    for _ in range(6):
-        curve[1:-1] = 0.25 * curve[:-2] + 0.5 * curve[1:-1] + 0.25 * curve[2:]
-    return curve
 
 
 def skin_base(identity: Identity) -> np.ndarray:
@@ -134,7 +60,9 @@ class _Painter:
         self.gloss = np.ones((SIZE, SIZE), np.float32)
         self.height = np.zeros((SIZE, SIZE), np.float32)
         p = self.layout.position
-        self.inside = 1 - smoothstep(0.9, 1.35, np.hypot(p[..., 0] / 0.85, (p[..., 1] - 0.3) / 0.95)).astype(np.float32) * 0.85
+        self.inside = (
+            1 - smoothstep(0.9, 1.35, np.hypot(p[..., 0] / 0.85, (p[..., 1] - 0.3) / 0.95)).astype(np.float32) * 0.85
+        )
         self.inside *= 1 - 0.85 * smoothstep(0.25, 0.6, p[..., 2]).astype(np.float32)
 
     def tint(self, mask: np.ndarray, factor: tuple[float, float, float]) -> None:
@@ -147,7 +75,7 @@ class _Painter:
 
     def spots(self, landmarks: tuple[int, ...], rx: float, ry: float | None = None) -> np.ndarray:
         """Largest of soft spots at landmarks; radii in units of length."""
-        return np.maximum.reduce([_spot(self.at[i], rx * self.unit, (ry or rx) * self.unit) for i in landmarks])
+        return np.maximum.reduce([spot(self.at[i], rx * self.unit, (ry or rx) * self.unit) for i in landmarks])
 
     # -- layers, in the order they are painted -------------------------------------------------------------------
 
@@ -166,7 +94,7 @@ class _Painter:
         self.tint(yellow, (1.015, 1.005, 0.965))
         self.color *= 1 + (self.inside * (0.016 * noise(rng, 0.16 * u) + 0.014 * noise(rng, 0.012 * u)))[..., None]
         for corner in ((0.05, 0.05), (0.95, 0.05)):  # the ears
-            self.tint(_spot(np.array(corner) * SIZE, 0.028 * SIZE, 0.03 * SIZE), (1.0, 0.80, 0.80))
+            self.tint(spot(np.array(corner) * SIZE, 0.028 * SIZE, 0.03 * SIZE), (1.0, 0.80, 0.80))
 
     def pores(self) -> None:
         rng, u = self.rng, self.unit
@@ -182,27 +110,37 @@ class _Painter:
         for _ in range(int(520 * who.freckles)):
             middle = self.at[int(rng.choice((50, 280, 5, 117, 346, 6, 205, 425, 151)))]
             x, y = middle + rng.normal(0, (0.13 * u, 0.09 * u))
-            cv2.circle(mask, (int(x * 16), int(y * 16)), int(16 * rng.uniform(0.5, 1.9)), int(rng.integers(50, 170)), -1, cv2.LINE_AA, 4)
+            cv2.circle(
+                mask,
+                (int(x * 16), int(y * 16)),
+                int(16 * rng.uniform(0.5, 1.9)),
+                (int(rng.integers(50, 170)),),
+                -1,
+                cv2.LINE_AA,
+                4,
+            )
         self.tint(cv2.GaussianBlur(mask.astype(np.float32) / 255, (0, 0), 0.8), (0.70, 0.55, 0.45))
         for _ in range(who.moles):
             index = int(rng.integers(0, FACE_POINTS))
             radius = float(rng.uniform(0.010, 0.021)) * u
-            mask2 = _spot(self.at[index] + rng.normal(0, 3, 2), radius, radius)
-            self.cover(np.clip(mask2 * 1.2, 0, 0.82), self.color[tuple(self.at[index][::-1].astype(int))] * (0.42, 0.33, 0.3))
+            mask2 = spot(self.at[index] + rng.normal(0, 3, 2), radius, radius)
+            self.cover(
+                np.clip(mask2 * 1.2, 0, 0.82), self.color[tuple(self.at[index][::-1].astype(int))] * (0.42, 0.33, 0.3)
+            )
             self.height += mask2 * 2.0
 
     def lips(self) -> None:
         who, rng, u = self.who, self.rng, self.unit
         outer, inner = self.at[list(LIPS_OUTER)], self.at[list(LIPS_INNER)]
-        red = _polygon(_closed(outer), 0.011 * u)
+        red = polygon(closed(outer), 0.011 * u)
         self.cover(red * (0.72 + 0.2 * who.makeup), who.lip_color)
-        self.tint(_lines([_closed(inner, True)], max(2, int(0.02 * u)), 0.012 * u) * 0.9, (0.55, 0.42, 0.42))
+        self.tint(strokes([closed(inner, True)], max(2, int(0.02 * u)), 0.012 * u) * 0.9, (0.55, 0.42, 0.42))
         self.tint(red * (0.5 + 0.5 * noise(rng, 3.0)).clip(0, 1), (0.93, 0.9, 0.9))
         wrinkles = noise(rng, 3.2)
         wrinkles = cv2.resize(wrinkles[: SIZE // 5], (SIZE, SIZE), interpolation=cv2.INTER_LINEAR)
         self.height += red * wrinkles * (0.5 + 0.5 * who.age) * 0.7
         self.gloss *= 1 + red * (0.9 + 1.1 * who.makeup)
-        rim = _lines([_closed(outer, True)], max(1, int(0.008 * u)), 0.006 * u)
+        rim = strokes([closed(outer, True)], max(1, int(0.008 * u)), 0.006 * u)
         self.color *= 1 + 0.10 * rim[..., None] * (1 - who.makeup)
         self.tint(self.spots((18,), 0.12, 0.022) * 0.8, (0.84, 0.80, 0.80))
         corners = self.spots((61, 291), 0.025)
@@ -211,7 +149,7 @@ class _Painter:
     def nose(self) -> None:
         for side in ((79, 20, 238, 242, 141), (309, 250, 458, 462, 370)):
             middle = self.at[list(side)].mean(0)
-            hole = _spot(middle + (0, 1.5), 0.036 * self.unit, 0.017 * self.unit)
+            hole = spot(middle + (0, 1.5), 0.036 * self.unit, 0.017 * self.unit)
             self.cover((hole * 1.25).clip(0, 0.93), self.color.mean((0, 1)) * (0.20, 0.11, 0.10))
         crease = self.spots((64, 294, 129, 358, 102, 331), 0.022, 0.03)
         self.tint(crease * 0.75, (0.74, 0.64, 0.62))
@@ -222,56 +160,63 @@ class _Painter:
         for upper, lower in zip(UPPER_LIDS, LOWER_LIDS, strict=True):
             top, bottom = self.at[list(upper)], self.at[list(lower)]
             crease = self.at[[130 if upper[0] == 33 else 359, *_CREASE[upper[0]]]]
-            curve = _smooth_curve(crease)
-            fold = _lines([curve], max(1, int(0.012 * u)), 0.007 * u)
+            curve = smooth_curve(crease)
+            fold = strokes([curve], max(1, int(0.012 * u)), 0.007 * u)
             self.tint(fold * 1.1, (0.66, 0.56, 0.54))
-            self.height -= 5.0 * _lines([curve], max(1, int(0.014 * u)), 0.012 * u)
-            self.tint(_lines([top], max(1, int(0.016 * u)), 0.006 * u), (0.42, 0.34, 0.34))
-            self.cover(_lines([bottom], 2, 0.006 * u) * 0.35, (0.78, 0.5, 0.47))
-            self.gloss += 2.0 * _lines([bottom], 2, 0.006 * u)
+            self.height -= 5.0 * strokes([curve], max(1, int(0.014 * u)), 0.012 * u)
+            self.tint(strokes([top], max(1, int(0.016 * u)), 0.006 * u), (0.42, 0.34, 0.34))
+            self.cover(strokes([bottom], 2, 0.006 * u) * 0.35, (0.78, 0.5, 0.47))
+            self.gloss += 2.0 * strokes([bottom], 2, 0.006 * u)
             if who.makeup > 0:
                 region = np.concatenate([top, curve[::-1]])
                 shade = np.array(((0.42, 0.28, 0.30), (0.35, 0.33, 0.42), (0.5, 0.35, 0.25))[who.seed % 3], np.float32)
-                self.cover(_polygon(region, 0.02 * u) * 0.55 * who.makeup, shade * (0.5 + 0.6 * who.tone))
-                self.cover(_lines([top], max(2, int(0.026 * u)), 0.005 * u).clip(0, 1) * who.makeup, (0.08, 0.06, 0.06))
+                self.cover(polygon(region, 0.02 * u) * 0.55 * who.makeup, shade * (0.5 + 0.6 * who.tone))
+                self.cover(
+                    strokes([top], max(2, int(0.026 * u)), 0.005 * u).clip(0, 1) * who.makeup, (0.08, 0.06, 0.06)
+                )
 
     def wrinkles(self) -> None:
         who, u, rng = self.who, self.unit, self.rng
         age = who.age
         folds = [self.at[[129, 203, 206, 216]], self.at[[358, 423, 426, 436]]]
-        mask = _lines([_smooth_curve(f) for f in folds], max(2, int(0.02 * u)), 0.022 * u)
+        mask = strokes([smooth_curve(f) for f in folds], max(2, int(0.02 * u)), 0.022 * u)
         self.tint(mask * (0.25 + 0.75 * age), (0.80, 0.74, 0.72))
         self.height -= mask * (3 + 12 * age)
         bags = [self.at[[112, 232, 231, 230, 229]], self.at[[341, 452, 451, 450, 449]]]
-        mask = _lines([_smooth_curve(b) for b in bags], max(1, int(0.012 * u)), 0.014 * u)
+        mask = strokes([smooth_curve(b) for b in bags], max(1, int(0.012 * u)), 0.014 * u)
         self.tint(mask * (0.15 + 0.7 * age), (0.80, 0.72, 0.73))
         self.height -= mask * 8 * age
         if age > 0.3:
             lines = []
             for k, row in enumerate(((109, 10, 338), (108, 151, 337), (69, 108, 151, 337, 299), (66, 9, 296))):
-                curve = _smooth_curve(self.at[list(row)])
+                curve = smooth_curve(self.at[list(row)])
                 curve[:, 1] += 0.012 * u * np.sin(np.linspace(0, 6, len(curve)) + k) + rng.normal(0, 3)
                 lines.append(curve)
             for outer, sign in ((33, -1), (263, 1)):
                 for slope in (-0.5, -0.1, 0.3):
                     start = self.at[outer] + (sign * 0.045 * u, slope * 0.05 * u)
                     lines.append(np.stack([start, start + (sign * 0.09 * u, slope * 0.09 * u)]))
-            mask = _lines(lines, 2, 0.008 * u)
+            mask = strokes(lines, 2, 0.008 * u)
             self.tint(mask * (age - 0.2), (0.76, 0.69, 0.67))
             self.height -= mask * 11 * (age - 0.2)
 
     def brows(self) -> None:
         who, rng, u = self.who, self.rng, self.unit
         color = np.array(who.hair_color) * (0.5 if max(who.hair_color) > 0.35 else 0.8)
-        soft, strokes = np.zeros((SIZE, SIZE), np.uint8), np.zeros((SIZE, SIZE), np.uint8)
-        for brow, sign in ((RIGHT_BROW, -1), (LEFT_BROW, 1)):
+        soft, hairs = np.zeros((SIZE, SIZE), np.uint8), np.zeros((SIZE, SIZE), np.uint8)
+        for brow in (RIGHT_BROW, LEFT_BROW):
             low, high = self.at[list(brow[:5])], self.at[list(brow[5:])][::-1]
-            middle = _smooth_curve((0.45 * low + 0.55 * high).astype(np.float64), 60)
+            middle = smooth_curve((0.45 * low + 0.55 * high).astype(np.float64), 60)
             t = np.linspace(1, 0, len(middle))  # 0 at the nose, 1 at the temple
             middle[:, 1] += who.brow_arch * u * (0.030 * t**2.5 - 0.034 * np.exp(-(((t - 0.62) / 0.28) ** 2)))
-            thick = 0.030 * u * who.brow_thickness * (0.75 + 0.5 * np.exp(-(((t - 0.3) / 0.3) ** 2)) - 0.75 * t**2).clip(0.12)
+            thick = (
+                0.030
+                * u
+                * who.brow_thickness
+                * (0.75 + 0.5 * np.exp(-(((t - 0.3) / 0.3) ** 2)) - 0.75 * t**2).clip(0.12)
+            )
             lift = np.stack([np.zeros_like(thick), thick], -1)
-            cv2.fillPoly(soft, [_fixed(np.concatenate([middle - lift, (middle + lift)[::-1]]))], 255, cv2.LINE_AA, 4)
+            cv2.fillPoly(soft, [fixed(np.concatenate([middle - lift, (middle + lift)[::-1]]))], (255,), cv2.LINE_AA, 4)
             lines = []
             for _ in range(int(300 * (0.5 + 0.5 * who.brow_thickness))):
                 k = int(rng.integers(0, len(middle)))
@@ -280,12 +225,16 @@ class _Painter:
                 upright = np.exp(-((t[k] / 0.22) ** 2))
                 direction = middle[max(k - 3, 0)] - middle[min(k + 3, 59)]
                 direction /= np.linalg.norm(direction) + 1e-6
-                way = direction * (1 - 0.75 * upright) + np.array([0.0, -0.9 * upright - 0.32 * np.sign(-across) * (1 - upright)])
+                way = direction * (1 - 0.75 * upright) + np.array(
+                    [0.0, -0.9 * upright - 0.32 * np.sign(-across) * (1 - upright)]
+                )
                 length = rng.uniform(0.022, 0.05) * u * (0.7 + 0.3 * who.brow_thickness) * (1 - 0.35 * t[k])
-                lines.append(np.stack([start, start + way * length * 0.55, start + way * length + direction * length * 0.3]))
-            cv2.polylines(strokes, [_fixed(line) for line in lines], False, 210, 1, cv2.LINE_AA, 4)
+                lines.append(
+                    np.stack([start, start + way * length * 0.55, start + way * length + direction * length * 0.3])
+                )
+            cv2.polylines(hairs, [fixed(line) for line in lines], False, (210,), 1, cv2.LINE_AA, 4)
         body = cv2.GaussianBlur(soft.astype(np.float32) / 255, (0, 0), 0.014 * u)
-        hair = cv2.GaussianBlur(strokes.astype(np.float32) / 255, (0, 0), 0.6)
+        hair = cv2.GaussianBlur(hairs.astype(np.float32) / 255, (0, 0), 0.6)
         self.cover(body * 0.5 * min(1.0, 0.4 + 0.6 * who.brow_thickness), color * 0.85 + self.color.mean((0, 1)) * 0.15)
         self.cover((hair * 0.62).clip(0, 1), color * 0.8)
         self.height += hair * 1.2
@@ -309,15 +258,21 @@ class _Painter:
         keep = region[ys[pick], xs[pick]] > rng.random(count) * 0.85 + 0.1
         starts = starts[keep]
         length = rng.uniform(0.6, 1.3, len(starts)) * reach * u
-        way = np.stack([(starts[:, 0] - self.at[13][0]) / (0.55 * u) + rng.normal(0, 0.35, len(starts)), np.full(len(starts), 1.0)], -1)
+        way = np.stack(
+            [
+                (starts[:, 0] - self.at[13][0]) / (0.55 * u) + rng.normal(0, 0.35, len(starts)),
+                np.full(len(starts), 1.0),
+            ],
+            -1,
+        )
         way /= np.linalg.norm(way, axis=1, keepdims=True)
         middle = starts + way * length[:, None] * 0.5
         ends = starts + way * length[:, None] + rng.normal(0, 0.15, way.shape) * length[:, None]
-        lines = _fixed(np.stack([starts, middle, ends], 1))
+        lines = fixed(np.stack([starts, middle, ends], 1))
         dark, light = np.zeros((SIZE, SIZE), np.uint8), np.zeros((SIZE, SIZE), np.uint8)
         half = len(lines) * 2 // 3
-        cv2.polylines(dark, list(lines[:half]), False, 255 if who.beard != "stubble" else 150, 1, cv2.LINE_AA, 4)
-        cv2.polylines(light, list(lines[half:]), False, 210 if who.beard != "stubble" else 120, 1, cv2.LINE_AA, 4)
+        cv2.polylines(dark, list(lines[:half]), False, (255 if who.beard != "stubble" else 150,), 1, cv2.LINE_AA, 4)
+        cv2.polylines(light, list(lines[half:]), False, (210 if who.beard != "stubble" else 120,), 1, cv2.LINE_AA, 4)
         self.cover(region * dense * (0.55 if who.beard == "stubble" else 0.8), color * 0.7 + self.color * 0.3)
         self.cover(dark.astype(np.float32) / 255 * 0.75, color * 0.55)
         self.cover(light.astype(np.float32) / 255 * 0.6, color * 1.5 + 0.03)
@@ -328,29 +283,35 @@ class _Painter:
         p, u = self.layout.position, self.unit
         x, y = np.abs(p[..., 0]), p[..., 1]
         ragged = 0.02 * noise(self.rng, 0.02 * u) + 0.02 * noise(self.rng, 0.08 * u)
-        lips = _polygon(_closed(self.at[list(LIPS_OUTER)]), 0.008 * u)
+        lips = polygon(closed(self.at[list(LIPS_OUTER)]), 0.008 * u)
         mouth = generic_head().points[[0, 13, 61, 2, 17]]
         mouth_y, corner, nose_y = mouth[1, 1], abs(mouth[2, 0]), mouth[3, 1]
         top = nose_y + 0.055 + 0.06 * np.clip(x / corner, 0, 2) ** 2
-        mustache = smoothstep(-0.02, 0.04, y - top + ragged * 0.6) * (1 - smoothstep(0.85, 1.15, x / corner + 2 * ragged))
+        mustache = smoothstep(-0.02, 0.04, y - top + ragged * 0.6) * (
+            1 - smoothstep(0.85, 1.15, x / corner + 2 * ragged)
+        )
         mustache = mustache * (1 - smoothstep(0.0, 0.07, y - mouth_y - 0.02 - 0.03 * smoothstep(0.8, 1.2, x / corner)))
         mustache = mustache * (1 - 0.45 * np.exp(-((x / 0.03) ** 2)))
         goatee = smoothstep(0.06, 0.13, y - mouth_y + ragged + 0.06 * (np.abs(x - corner * 1.05) < 0.06)) * (
             1 - smoothstep(0.24, 0.33, x + ragged)
         )
         cheek_line = 0.16 + 0.62 * smoothstep(0.0, 0.55, 0.78 - x)
-        full = smoothstep(-0.06, 0.10, y - cheek_line + ragged) * smoothstep(0.12, 0.30, x + (y - mouth_y) * 0.9 + ragged)
+        full = smoothstep(-0.06, 0.10, y - cheek_line + ragged) * smoothstep(
+            0.12, 0.30, x + (y - mouth_y) * 0.9 + ragged
+        )
         full = full * (1 - smoothstep(1.06, 1.24, y + ragged))
         goatee = goatee * (1 - smoothstep(1.06, 1.22, y + ragged))
-        out = {"mustache": mustache, "goatee": np.maximum(mustache * 0.9, goatee), "full": np.maximum.reduce([mustache, full, goatee])}[kind]
+        out = {
+            "mustache": mustache,
+            "goatee": np.maximum(mustache * 0.9, goatee),
+            "full": np.maximum.reduce([mustache, full, goatee]),
+        }[kind]
         return (out * (1 - lips) * (p[..., 2] < 0.85)).astype(np.float32).clip(0, 1)
 
     def scalp(self) -> None:
         who, rng, u = self.who, self.rng, self.unit
-        if who.hair_style == "bald":
-            shade = 0.25 if who.beard != "none" else 0.12
-        else:
-            shade = 0.93
+        shaved = 0.25 if who.beard != "none" else 0.12
+        shade = shaved if who.hair_style == "bald" else 0.93
         p = self.layout.position
         mask = hairline(p, who) + 0.08 * noise(rng, 0.012 * u) + 0.06 * noise(rng, 0.05 * u)
         mask = smoothstep(-0.15, 0.55, mask).astype(np.float32)
@@ -369,22 +330,13 @@ class _Painter:
         strength = 0.16
         relief = np.stack([-gx * np.cos(around), -gy, -gx * np.sin(around)], -1) * strength
         color = np.concatenate([linear(self.color.clip(0.01, 0.97)), self.gloss.clip(0.05, 4)[..., None]], -1)
-        return Skin(color=np.ascontiguousarray(color, np.float32), relief=np.ascontiguousarray(relief.clip(-0.8, 0.8), np.float32))
+        return Skin(
+            color=np.ascontiguousarray(color, np.float32),
+            relief=np.ascontiguousarray(relief.clip(-0.8, 0.8), np.float32),
+        )
 
 
 _CREASE = {33: (247, 30, 29, 27, 28, 56, 190), 263: (467, 260, 259, 257, 258, 286, 414)}
-
-
-def _closed(points: np.ndarray, repeat: bool = False) -> np.ndarray:
-    """A loop of landmarks as a smoother loop (each edge cut in four, corners rounded)."""
-    n = len(points)
-    at = np.arange(n + 1)
-    loop = np.concatenate([points, points[:1]])
-    t = np.linspace(0, n, 4 * n, endpoint=False)
-    curve = np.stack([np.interp(t, at, loop[:, k]) for k in range(2)], -1)
-    for _ in range(3):
-        curve = 0.25 * np.roll(curve, 1, 0) + 0.5 * curve + 0.25 * np.roll(curve, -1, 0)
-    return np.concatenate([curve, curve[:1]]) if repeat else curve
 
 
 def hairline(points: np.ndarray, identity: Identity) -> np.ndarray:
@@ -402,8 +354,8 @@ def skin(identity: Identity) -> Skin:
     """Paint a person's skin (about half a second; kept for the last few people)."""
     painter = _Painter(identity)
     for layer in (
-        painter.blood_and_mottling, painter.pores, painter.freckles_and_moles, painter.nose, painter.wrinkles, painter.lips,
-        painter.eyelids, painter.beard, painter.brows, painter.scalp,
+        painter.blood_and_mottling, painter.pores, painter.freckles_and_moles, painter.nose, painter.wrinkles,
+        painter.lips, painter.eyelids, painter.beard, painter.brows, painter.scalp,
     ):  # fmt: skip
         layer()
     return painter.finish()

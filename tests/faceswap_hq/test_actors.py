@@ -76,7 +76,9 @@ def test_identity_changes_neither_pose_nor_camera(people):
 
 def test_light_and_sensor_do_not_move_the_face(people):
     here = render(people[0], PERFORMANCE, SCENE, 20)
-    elsewhere = render(people[0], PERFORMANCE, replace(SCENE, seed=99, key_azimuth=50.0, background="bokeh", noise=3.0), 20)
+    elsewhere = render(
+        people[0], PERFORMANCE, replace(SCENE, seed=99, key_azimuth=50.0, background="bokeh", noise=3.0), 20
+    )
     assert np.array_equal(here.landmarks, elsewhere.landmarks)
     assert np.array_equal(here.face_mask > 0.5, elsewhere.face_mask > 0.5)
     assert np.abs(here.image.astype(int) - elsewhere.image).mean() > 5
@@ -129,6 +131,7 @@ def test_a_cast_is_written_with_sound_and_says_what_it_is(tmp_path, monkeypatch)
 
     from faceswap_hq.files import sha256_file
     from faceswap_hq.media import probe, read_frames
+    from faceswap_hq.provenance import verify
 
     monkeypatch.setenv("FACESWAP_HQ_HOME", str(tmp_path / "home"))
     (clip,) = make_cast(tmp_path / "cast", 1, seconds=1.2, size=96, seed=2)
@@ -141,6 +144,11 @@ def test_a_cast_is_written_with_sound_and_says_what_it_is(tmp_path, monkeypatch)
         sound = np.concatenate([f.to_ndarray().ravel() for f in file.decode(audio=0)])
     assert 1.1 < len(sound) / 16000 < 1.4
     assert sound.std() > 0.01
+    proof = verify(clip)
+    assert (proof.action, proof.source_type) == ("c2pa.created", "algorithmicMedia")
+    said, wrote = proof.facts["facts"]["identity"], cast["actors"][0]["identity"]
+    assert said["seed"] == wrote["seed"]
+    assert [said["eye_color"][c] for c in ("red", "green", "blue")] == pytest.approx(wrote["eye_color"])
 
 
 def test_the_mouth_follows_the_voice():
