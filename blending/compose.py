@@ -8,6 +8,7 @@ size, and pixels where alpha is 0 are never written.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -56,6 +57,7 @@ def compose(
     matrix: Array,
     *,
     polygon: Array | None = None,
+    cover: Sequence[Array] = (),
     settings: BlendSettings = BEST,
     state: BlendState | None = None,
     generator: np.random.Generator | None = None,
@@ -71,6 +73,8 @@ def compose(
         polygon: (K, 2) face points in frame pixels whose hull is the target's face, brows included; further columns
             are ignored. Without it (or with ``settings.mask.shape`` of ``learned`` or ``square``) the hull plays no
             part.
+        cover: Parts of the target's face that must not show through, each (K, 2) points in frame pixels whose hull
+            counts: the brows, above all. The mask is full there up to close to the region's edge.
         settings: What to do; see :mod:`blending.settings` for the presets.
         state: Carries the filters along one track; pass the same object for each of its frames and call its ``reset``
             at cuts. Without it each frame stands alone.
@@ -105,10 +109,7 @@ def compose(
         face_mask = state.mask(face_mask)
     region = _region(face_mask, face.shape[0], matrix, points, box, settings)
     size = float(np.sqrt(cv2.countNonZero((region > 0.5).view(np.uint8))))
-    chosen = settings.mask
-    alpha = mask.soften(region, erosion=chosen.erosion, feather=chosen.feather, size=size)
-    if chosen.refine > 0:
-        alpha = mask.refine(alpha, target, radius=chosen.refine, size=size)
+    alpha = _alpha(region, cover, target, size, box, settings)
     domain = poisson.as_domain(alpha)
     if not domain.any():
         return ComposeResult(out, alpha, box)
@@ -207,19 +208,42 @@ def _region(
     """The area of the swap before erosion and feathering, in the box."""
     shape = (box[3] - box[1], box[2] - box[0])
     inverse = cv2.invertAffineTransform(matrix)
-    edge = np.array([[_INSET, _INSET], [size - 1 - _INSET, size - 1 - _INSET]])
-    corners = np.array([[x, y] for x in edge[:, 0] for y in edge[:, 1]]) @ inverse[:, :2].T + inverse[:, 2]
+    edge = (_INSET, size - 1 - _INSET)
+    corners = np.array([[x, y] for x in edge for y in edge]) @ inverse[:, :2].T + inverse[:, 2]
     square = mask.hull_mask(corners, shape, offset=box[:2])
     how = settings.mask.shape
-    hull = mask.hull_mask(points, shape, offset=box[:2]) if points is not None else None
+    hull = None if points is None else mask.hull_mask(points, shape, offset=box[:2])
     learned = None
     if face_mask is not None and how not in ("square", "hull"):
         learned = _warp_mask(face_mask, _shifted(matrix, box), shape)
     parts = [part for part in (hull, learned) if part is not None]
     if not parts:
         return square
-    combined = mask.combine(parts, how) if how in ("product", "minimum", "union") else parts[0]
-    return cv2.min(combined, square)
+    region = mask.combine(parts, how) if how in ("product", "minimum", "union") else parts[0]
+    return cv2.min(region, square)
+
+
+def _alpha(
+    region: Array,
+    cover: Sequence[Array],
+    target: Array,
+    size: float,
+    box: tuple[int, int, int, int],
+    settings: BlendSettings,
+) -> Array:
+    """The new face's weight, (h, w) float32 in [0, 1]."""
+    chosen = settings.mask
+    if size <= 0:
+        return np.zeros_like(region)
+    alpha = mask.soften(region, erosion=chosen.erosion, feather=chosen.feather, size=size)
+    if chosen.refine > 0:
+        alpha = mask.refine(alpha, target, radius=chosen.refine, size=size)
+    if chosen.cover > 0 and len(cover) > 0:
+        margin = chosen.cover * size
+        parts = [np.asarray(part, np.float32)[:, :2] for part in cover]
+        covered = mask.cover(parts, (box[3] - box[1], box[2] - box[0]), margin=margin, offset=box[:2])
+        alpha = cv2.max(alpha, cv2.min(covered, mask.rise(mask.depth(region), 0.0, chosen.feather * size / 2)))
+    return alpha
 
 
 def _warp_mask(face_mask: Array, matrix: Array, shape: tuple[int, int]) -> Array:

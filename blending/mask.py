@@ -6,6 +6,7 @@ resolution. The frame's border is not an edge of the face: a face cut off by it 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Literal, get_args
 
 import cv2
@@ -111,22 +112,67 @@ def soften(mask: Array, *, erosion: float, feather: float, size: float | None = 
     Returns:
         (H, W) float32 in [0, 1]; 0 wherever ``mask`` is at most a half.
     """
-    inside = (mask > 0.5).view(np.uint8)
-    if size is None:
-        size = float(np.sqrt(cv2.countNonZero(inside)))
-    if size <= 0:
-        return np.zeros(mask.shape, np.float32)
     if erosion <= 0 and feather <= 0:
-        return inside.astype(np.float32)
-    # Half a pixel: the edge runs between the last pixel inside and the first one outside.
-    distance = cv2.distanceTransform(inside, cv2.DIST_L2, cv2.DIST_MASK_5) if not inside.all() else None
-    if distance is None:
-        return np.ones(mask.shape, np.float32)
-    width = max(feather * size, 1.0)
-    ramp = cv2.addWeighted(distance, 1 / width, distance, 0.0, -(0.5 + erosion * size) / width)
+        return (mask > 0.5).astype(np.float32)
+    if size is None:
+        size = float(np.sqrt(np.count_nonzero(mask > 0.5)))
+    return rise(depth(mask), erosion * size, feather * size)
+
+
+def depth(mask: Array) -> Array:
+    """Distance of each pixel inside a mask to the mask's edge; the frame's border is not an edge.
+
+    Args:
+        mask: (H, W) float32 in [0, 1]; above a half counts as inside.
+
+    Returns:
+        (H, W) float32 in pixels: 0 outside, half a pixel in the outermost pixels inside.
+    """
+    inside = (mask > 0.5).view(np.uint8)
+    if inside.all():
+        return np.full(mask.shape, np.float32(mask.size))
+    distance = cv2.distanceTransform(inside, cv2.DIST_L2, cv2.DIST_MASK_5)
+    # The transform counts to the next pixel outside; the edge runs half a pixel before it.
+    return cv2.scaleAdd(inside.astype(np.float32), -0.5, distance)
+
+
+def rise(distance: Array, start: float, width: float) -> Array:
+    """Smooth rise of a mask with the distance from its edge.
+
+    Args:
+        distance: (H, W) float32 in pixels, 0 outside.
+        start: Distance at which the mask begins to rise, in pixels.
+        width: Pixels over which it rises to 1 (at least one).
+
+    Returns:
+        (H, W) float32 in [0, 1]; 0 wherever the distance is 0.
+    """
+    width = max(width, 1.0)
+    ramp = cv2.addWeighted(distance, 1 / width, distance, 0.0, -start / width)
     np.clip(ramp, 0.0, 1.0, out=ramp)
     square = cv2.multiply(ramp, ramp)
     return cv2.multiply(square, cv2.addWeighted(ramp, -2.0, ramp, 0.0, 3.0), dst=square)
+
+
+def cover(parts: Sequence[Array], shape: tuple[int, int], *, margin: float, offset: tuple[float, float]) -> Array:
+    """A mask that is 1 on some parts of the face and a margin around them, then falls to 0 over twice as much.
+
+    Args:
+        parts: (K, 2) points each, x, y in pixels; the hull of each counts.
+        shape: (H, W) of the result.
+        margin: In pixels.
+        offset: x, y of the result's first pixel in the points' coordinates.
+
+    Returns:
+        (H, W) float32 in [0, 1].
+    """
+    together: Array = np.zeros(shape, np.float32)
+    for part in parts:
+        together = cv2.max(together, hull_mask(part, shape, offset=offset))
+    reach = max(1, round(margin))
+    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (4 * reach + 1, 4 * reach + 1))
+    # The blur eats half of its width, so twice the margin leaves the margin at 1.
+    return cv2.blur(cv2.dilate(together, disc), (2 * reach + 1,) * 2, borderType=cv2.BORDER_REPLICATE)
 
 
 def guided_filter(guide: Array, mask: Array, *, radius: int, epsilon: float) -> Array:

@@ -61,6 +61,7 @@ class MaskSettings:
         forehead: How far the hull's top moves up, as a share of its height; 0 for landmarks that reach the hairline.
         erosion: Band at the edge that is left out.
         feather: Band in which the face fades in.
+        cover: Margin around the parts that must be covered (the target's brows, so that nobody has four).
         refine: Reach of the guided filter that pulls the edge to the picture's edges; 0 for none.
     """
 
@@ -68,6 +69,7 @@ class MaskSettings:
     forehead: float = 0.0
     erosion: float = 0.02
     feather: float = 0.12
+    cover: float = 0.02
     refine: float = 0.0
 
     def __post_init__(self) -> None:
@@ -75,6 +77,7 @@ class MaskSettings:
         _within("mask.forehead", self.forehead, -0.5, 1)
         _within("mask.erosion", self.erosion, 0, 0.4)
         _within("mask.feather", self.feather, 0, 0.5)
+        _within("mask.cover", self.cover, 0, 0.5)
         _within("mask.refine", self.refine, 0, 0.5)
 
 
@@ -168,7 +171,7 @@ _NO_TIME = TemporalSettings(color=0, contrast=0, mask=0, detail=0)
 
 NONE = BlendSettings(
     color=_NO_COLOR,
-    mask=MaskSettings(shape="learned", erosion=0, feather=0, refine=0),
+    mask=MaskSettings(shape="learned", erosion=0, feather=0, cover=0),
     poisson=_NO_POISSON,
     detail=_NO_DETAIL,
     temporal=_NO_TIME,
@@ -177,7 +180,7 @@ NONE = BlendSettings(
 
 CLASSIC = BlendSettings(
     color=ColorSettings(method="mean", trim=None),
-    mask=MaskSettings(shape="minimum", erosion=0.04, feather=0.02, refine=0),
+    mask=MaskSettings(shape="minimum", erosion=0.04, feather=0.02, cover=0),
     poisson=PoissonSettings(cells=0, smoothing=0, limit=None, fade=None),
     detail=_NO_DETAIL,
     temporal=_NO_TIME,

@@ -101,6 +101,21 @@ def test_no_seam_at_the_boundary() -> None:
     assert step(soft) < 1
 
 
+def test_brows_near_the_edge_do_not_show_through() -> None:
+    """Parts named in ``cover`` are covered where the feather would leave half of them."""
+    top = SCENE.polygon[:, 1].min()
+    brow = np.array([[140, top + 7], [180, top + 7], [180, top + 11], [140, top + 11]], np.float32)
+    rows, columns = slice(int(top) + 7, int(top) + 11), slice(152, 168)
+    bare = run(SCENE).full_alpha()
+    covered = run(SCENE, cover=[brow]).full_alpha()
+    assert bare[rows, columns].mean() < 0.7
+    assert covered[rows, columns].min() > 0.9
+    assert (covered >= bare).all()
+    region = run(SCENE, changed(BEST, mask={"erosion": 0.0, "feather": 0.0})).full_alpha()
+    assert covered[region == 0].max() == 0
+    np.testing.assert_array_equal(run(SCENE, changed(BEST, mask={"cover": 0.0}), cover=[brow]).full_alpha(), bare)
+
+
 @pytest.mark.parametrize("name", ["none", "classic", "best"])
 def test_an_empty_mask_leaves_the_frame_alone(name: str) -> None:
     result = compose(

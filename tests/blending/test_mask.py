@@ -112,3 +112,15 @@ def test_refined_edge_moves_to_the_pictures_edge() -> None:
     assert refined[rough == 0].max() == 0
     assert refined.min() >= 0
     assert refined.max() <= 1
+
+
+def test_covered_parts_are_full_with_their_margin() -> None:
+    brow = np.array([[30, 40], [60, 36], [60, 42]], np.float32)
+    covered = mask.cover([brow, brow + [40, 0]], (90, 130), margin=4, offset=(0, 0))
+    part = mask.hull_mask(brow, (90, 130)) > 0
+    distance = ndimage.distance_transform_edt(~part)
+    near = distance[:, :75] <= 3.5
+    assert covered[:, :75][near].min() == 1
+    assert covered[38, 95] == 1  # the other part
+    assert covered[:, :45][distance[:, :45] > 14].max() == 0
+    assert mask.cover([], (9, 9), margin=2, offset=(0, 0)).max() == 0
