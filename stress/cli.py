@@ -162,7 +162,9 @@ def _say_people(folder: Path | None, clips: list[Clip]) -> None:
     """Say where the identity keys come from when no manifest gives them: everything claimed later rests on them."""
     from stress.data.layouts import is_manifest_folder
 
-    if folder is None or is_manifest_folder(folder) or any(folder.rglob("people.csv")):
+    if folder is None or is_manifest_folder(folder):
+        return
+    if (folder / "people.csv").is_file() or any(folder.glob("*/people.csv")):
         return
     people = {name for clip in clips if clip.path.is_relative_to(folder) for name in clip.people}
     warn(

@@ -16,6 +16,7 @@ import stress
 from faceswap_hq.faces import landmarks
 from stress.cli import main
 from stress.detectors import load_detector, new_detector, save_detector
+from stress.training import TrainSettings
 from tests.stress.synthetic import crops
 
 
@@ -74,6 +75,7 @@ def test_train_then_stress_from_the_command_line(tmp_path, capsys, monkeypatch):
     mine = load_detector(tmp_path / "mine.pt", device="cpu")
     assert "crude" in mine.card.training_data
 
+    monkeypatch.setattr("stress.experiment._training", lambda seed: TrainSettings(epochs=6, batch=8, lr=1e-3, seed=seed))
     arguments = f"--detector mine.pt --fakes {good} --base {crude} -o result --frames-per-clip 2 --seed 3"
     assert main(arguments.split()) == 0
     text = capsys.readouterr().out
