@@ -170,8 +170,8 @@ def cover(parts: Sequence[Array], shape: tuple[int, int], *, margin: float, offs
     for part in parts:
         together = cv2.max(together, hull_mask(part, shape, offset=offset))
     reach = max(1, round(margin))
-    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (4 * reach + 1, 4 * reach + 1))
-    # The blur eats half of its width, so twice the margin leaves the margin at 1.
+    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (5 * reach + 1 - reach % 2,) * 2)
+    # The blur eats up to the half diagonal of its box, 1.4 margins.
     return cv2.blur(cv2.dilate(together, disc), (2 * reach + 1,) * 2, borderType=cv2.BORDER_REPLICATE)
 
 

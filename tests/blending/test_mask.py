@@ -120,8 +120,7 @@ def test_covered_parts_are_full_with_their_margin() -> None:
     part = mask.hull_mask(brow, (90, 130)) > 0
     distance = ndimage.distance_transform_edt(~part)
     near = distance[:, :75] <= 4
-    assert covered[:, :75][near].min() > 0.9
-    assert covered[part].min() == pytest.approx(1)
+    assert covered[:, :75][near].min() > 0.97  # an anti-aliased hull
     assert covered[38, 95] == 1  # the other part
-    assert covered[:, :45][distance[:, :45] > 14].max() == 0
+    assert covered[:, :45][distance[:, :45] > 16].max() == 0
     assert mask.cover([], (9, 9), margin=2, offset=(0, 0)).max() == 0
