@@ -1,8 +1,8 @@
 """`faceswap-hq demo`: the whole loop on virtual actors, from nothing to a report.
 
-Twelve actors. Four of them (with crude fakes, plain paste) train a detector; the other eight are what it is stressed with:
-swapped crudely, which is the detector's own kind of data, and swapped well. In the stress test the eight are folded in pairs,
-so that no fake is tested by a detector that was fine-tuned on one of its people.
+Fourteen actors. Six of them, with crude fakes (plain paste), train a detector; it is stressed with the other eight: swapped
+crudely, which is the detector's own kind of data, and swapped well. The eight are swapped in pairs, so that the stress test can
+fold them without testing any fake by a detector that was fine-tuned on one of its people.
 """
 
 from __future__ import annotations
@@ -25,8 +25,10 @@ from faceswap_hq.render import RenderSettings
 from faceswap_hq.training.loop import Budget, train
 from faceswap_hq.training.settings import load_preset
 
-DETECTOR_ACTORS, STRESS_ACTORS = 4, 8
+DETECTOR_ACTORS, STRESS_ACTORS = 6, 8
 SECONDS, SIZE = 4.0, 256
+FRAMES = 75
+"""Of each clip that are swapped."""
 MINUTES = 3.0
 _MARK = "demo.json"
 
@@ -47,22 +49,25 @@ def run(output: Path, *, seed: int = 0, minutes: float = MINUTES) -> dict[str, A
     """
     started = time.monotonic()
     _begin(output, seed, minutes)
-    say("1/6  twelve virtual actors")
+    say("1/6  fourteen virtual actors")
     clips = _actors(output / "actors", seed)
     say("2/6  their faces")
     facesets = [_faceset(clip, output / "facesets") for clip in clips]
-    say(f"3/6  one encoder, twelve decoders: {minutes:g} minutes of training")
+    say(f"3/6  one encoder, fourteen decoders: {minutes:g} minutes of training")
     _train(output / "model", facesets, seed, minutes)
     say("4/6  the fakes: crude and good, each beside its matched real")
     half = DETECTOR_ACTORS
-    _render(output, "detector-data", clips[:half], "none", seed)
-    _render(output, "crude", clips[half:], "none", seed)
-    _render(output, "good", clips[half:], "best", seed)
-    say("5/6  a detector, trained on crude fakes of four actors")
+    _render(output, "detector-data", _circles(clips[:half], 3), "none", seed)
+    _render(output, "crude", _circles(clips[half:], 2), "none", seed)
+    _render(output, "good", _circles(clips[half:], 2), "best", seed)
+    say("5/6  a detector, trained on crude fakes of six actors")
     detector = output / "detector.safetensors"
     if not detector.exists():
         data = str(output / "detector-data")
-        _command("train", "--real", data, "--fake", data, "-o", str(detector), "--epochs", "12", "--seed", str(seed))
+        _command(
+            "train", "--real", data, "--fake", data, "-o", str(detector), "--minutes", "1.2", "--frames-per-clip", "24",
+            "--seed", str(seed),
+        )  # fmt: skip
     say("6/6  the stress test: good fakes of eight other actors; their crude fakes are the detector's own kind of data")
     result = output / "stress"
     _command(
@@ -127,11 +132,15 @@ def _train(run_directory: Path, facesets: list[Path], seed: int, minutes: float)
         raise KeyboardInterrupt
 
 
-def _render(output: Path, name: str, clips: list[Path], blend: str, seed: int) -> None:
-    """Swap neighbours onto each other, two by two, both ways."""
-    settings = RenderSettings(blend=PRESETS[blend], seed=seed)
+def _circles(clips: list[Path], size: int) -> list[tuple[Path, Path]]:
+    """(source, target) of every ordered pair within groups of ``size`` neighbours."""
+    groups = [clips[i : i + size] for i in range(0, len(clips), size)]
+    return [(a, b) for group in groups for a in group for b in group if a != b]
+
+
+def _render(output: Path, name: str, pairs: list[tuple[Path, Path]], blend: str, seed: int) -> None:
+    settings = RenderSettings(blend=PRESETS[blend], seed=seed, frames=(0, FRAMES))
     out = output / name
-    pairs = [pair for i in range(0, len(clips), 2) for pair in ((clips[i], clips[i + 1]), (clips[i + 1], clips[i]))]
     known = {(e["source"]["person"], e["target"]["person"]) for e in fakes.Manifest(out).read()}
     with progress(f"{name} fakes", len(pairs), unit="clips") as advance:
         for source, target in pairs:
