@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from faceswap_hq import __version__ as toolkit_version
 from faceswap_hq.console import progress as show_progress
 from faceswap_hq.errors import UserError
 from stress.data.splits import Split, split
@@ -16,7 +17,7 @@ from stress.evaluation.audit import audit
 from stress.evaluation.comparison import DEFINITIONS, LEVELS, Bootstrap, both_labels, figures, keys_of
 from stress.evaluation.metrics import MEANING, METRICS, to_videos
 from stress.evaluation.out_of_fold import FineTune, FoldScores, Progress, Scorer, fine_tune, key_of, score_clips
-from stress.results import FORMAT, VERSION, Outcome, as_record, environment, json_safe, save, version_of
+from stress.results import FORMAT, VERSION, Outcome, as_record, environment, json_safe, save
 
 if TYPE_CHECKING:
     from stress.data.crops import Crops, Excluded
@@ -126,7 +127,7 @@ def run(
     results = {
         "format": FORMAT,
         "version": VERSION,
-        "toolkit": version_of("faceswap-hq"),
+        "toolkit": toolkit_version,
         "created": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
         "detector": {**as_record(detector.card), "name": str(getattr(detector, "name", "detector"))},
         "settings": {**as_record(settings), "training": as_record(training)},

@@ -78,7 +78,7 @@ def save(outcome: Outcome, directory: str | Path, crops: Sequence[Crops] = ()) -
 
 def environment() -> dict[str, str]:
     """Versions of what the figures depend on."""
-    names = ("faceswap-hq", "numpy", "pandas", "torch", "torchvision", "timm", "mediapipe", "av")
+    names = ("numpy", "pandas", "torch", "torchvision", "timm", "mediapipe", "av")
     versions = {name: version_of(name) for name in names}
     return {"python": platform.python_version(), "platform": platform.platform(), **versions}
 

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import reduce
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from stress.evaluation.metrics import CLIP_KEY, METRICS, to_videos
-from stress.evaluation.statistics import Array, Estimate, Sample, intervals, strata_of
+from stress.evaluation.estimates import Estimate
+from stress.evaluation.metrics import CLIP_KEY, METRICS, Array, to_videos
+from stress.evaluation.statistics import Sample, intervals, strata_of
 
 #: What each term means; shown in the report and kept in results.json.
 DEFINITIONS = {
@@ -143,6 +145,11 @@ def measure(
         for name, (a, b) in (shares or {}).items()
         for metric in METRICS
     }
+    rests = {name: _rests_on(condition, clips, level) for name, condition in conditions.items()}
+    for name, (first, second, _) in (changes or {}).items():
+        rests[name] = rests[first].least(rests[second])
+    for name, (a, b) in (shares or {}).items():
+        rests[name] = rests[a].least(rests[b])
     found, drawn = intervals(
         statistic,
         list(clips.values()),
@@ -150,6 +157,7 @@ def measure(
         differences=differences,
         mixtures=mixtures,
         ratios=ratios,
+        units=lambda name: _units(name, rests),
         limit_share=lambda name: 0.5 if name.rsplit(".", 1)[1] in _RANKING else 1.0,
         strata=strata_of(*(list(mapping.values()) for mapping in people)),
         resamples=settings.resamples,
@@ -157,14 +165,9 @@ def measure(
         seed=settings.seed,
     )
     result: dict[str, dict[str, Estimate]] = {}
-    reals = {name: _reals(condition, clips, level) for name, condition in conditions.items()}
-    for name, (first, second, _) in (changes or {}).items():
-        reals[name] = min(reals[first][0], reals[second][0]), min(reals[first][1], reals[second][1])
-    for name, (a, b) in (shares or {}).items():
-        reals[name] = min(reals[a][0], reals[b][0]), min(reals[a][1], reals[b][1])
     for key, estimate in found.items():
         name, metric = key.split(".")
-        result.setdefault(name, {})[metric] = _honest(metric, estimate, reals[name])
+        result.setdefault(name, {})[metric] = _honest(metric, estimate, rests[name])
     return result, drawn
 
 
@@ -182,24 +185,49 @@ def _fake_share(samples: Sequence[Sample]) -> float:
     return float(np.mean([sample.labels.mean() for sample in samples]))
 
 
-def _reals(condition: Condition, clips: People, level: str) -> tuple[int, int]:
-    """Fewest reals (videos or frames), and fewest people in them, of a condition's tables."""
-    fewest = []
+@dataclass(frozen=True, kw_only=True)
+class _Basis:
+    """The least that a condition's tables rest on: reals observed, and people (or clips, where fewer) of each label."""
+
+    reals: int
+    real_units: int
+    fake_units: int
+
+    def least(self, other: _Basis) -> _Basis:
+        return _Basis(
+            reals=min(self.reals, other.reals),
+            real_units=min(self.real_units, other.real_units),
+            fake_units=min(self.fake_units, other.fake_units),
+        )
+
+
+def _rests_on(condition: Condition, clips: People, level: str) -> _Basis:
+    found = []
     for table in condition.tables:
+        units = {}
+        for label in (0, 1):
+            keys = set(keys_of(table[table.label == label]))
+            units[label] = min(len(keys), len({person for key in keys for person in clips[key]}))
         reals = table[table.label == 0]
-        keys = set(keys_of(reals))
-        names = {person for key in keys for person in clips[key]}
-        fewest.append((len(keys) if level == "video" else len(reals), len(names)))
-    return min(each[0] for each in fewest), min(each[1] for each in fewest)
+        observed = len(set(keys_of(reals))) if level == "video" else len(reals)
+        found.append(_Basis(reals=observed, real_units=units[0], fake_units=units[1]))
+    return reduce(_Basis.least, found)
 
 
-def _honest(metric: str, estimate: Estimate, scarce: tuple[int, int]) -> Estimate:
+def _units(key: str, rests: Mapping[str, _Basis]) -> int:
+    name, metric = key.split(".")
+    basis = rests[name]
+    if metric == "detection_rate":
+        return basis.fake_units
+    return basis.real_units if metric == "false_alarm_rate" else min(basis.fake_units, basis.real_units)
+
+
+def _honest(metric: str, estimate: Estimate, basis: _Basis) -> Estimate:
     """Take back what so few reals cannot say."""
-    reals, people = scarce
     needed = _RATES.get(metric, 0)
-    if reals < needed:
-        return Estimate(value=None, note=f"not given: needs at least {needed} reals, there are {reals}")
-    if people < needed and estimate.low is not None:
+    if basis.reals < needed:
+        return Estimate(value=None, note=f"not given: needs at least {needed} reals, there are {basis.reals}")
+    if basis.real_units < needed and estimate.low is not None:
         return replace(estimate, low=None, high=None, note=f"no interval: needs {needed} people in the reals")
     if metric == "ece" and estimate.low is not None:
         return replace(estimate, low=None, high=None, note="no interval: resampling biases it upwards")

@@ -28,47 +28,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from statistics import NormalDist
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from stress.evaluation.metrics import evaluate
+from stress.evaluation.estimates import Estimate, Rule, as_wide_as
+from stress.evaluation.metrics import Array, evaluate
 
-Array = NDArray[np.float64]
 Statistic = Callable[[Array], Mapping[str, Array]]
 
 #: With fewer people than this no interval is given.
 MIN_PEOPLE = 4
 
-AT_LIMIT = "at its limit: exact binomial end"
-UNCHANGED = "nothing changed: exact binomial ends"
-
 _CHUNK = 4_000_000  # weights held at once, whatever the number of frames
-
-
-@dataclass(frozen=True, kw_only=True)
-class Estimate:
-    """A figure with its interval.
-
-    Attributes:
-        value: The figure on all data, or None where it is undefined.
-        low: Lower end, or None without an interval.
-        high: Upper end, or None without an interval.
-        note: Why there is no interval, or that an end is an exact limit; empty for the usual case.
-    """
-
-    value: float | None
-    low: float | None = None
-    high: float | None = None
-    note: str = ""
-
-    def as_dict(self) -> dict[str, Any]:
-        """For JSON: value, low, high, and the note where there is one."""
-        figures = {"value": self.value, "low": self.low, "high": self.high}
-        plain = {name: None if figure is None else round(figure, 9) for name, figure in figures.items()}
-        return plain | ({"note": self.note} if self.note else {})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -141,7 +113,7 @@ def intervals(
     mixtures: Mapping[str, Mapping[str, float]] | None = None,
     ratios: Mapping[str, tuple[str, str]] | None = None,
     strata: Sequence[Sequence[str]] | None = None,
-    trials: int | None = None,
+    units: Callable[[str], int] | None = None,
     limit_share: Callable[[str], float] = lambda name: 1.0,
     resamples: int = 1000,
     confidence: float = 0.95,
@@ -164,7 +136,9 @@ def intervals(
         ratios: Name -> (numerator, denominator), names of differences. Given only where the denominator's interval lies
             above 0, with an interval only where no figure involved is at its limit.
         strata: Groups of people that are drawn by themselves; by default all people are one.
-        trials: Trials behind a figure at its limit; by default the number of people of the smallest stratum.
+        units: From a figure's name to how many people (or clips, where those are fewer) it rests on: sets the
+            correction for few people and the exact limit. By default the people of the smallest stratum. A figure that
+            rests on fewer than :data:`MIN_PEOPLE` gets no interval.
         limit_share: From a figure's name to the share of the exact limit that is its far end at 0 or 1.
         resamples: How many resamples to use.
         confidence: Nominal coverage, in (0, 1).
@@ -192,47 +166,30 @@ def intervals(
     drawn = dict(statistic(weights))
     influence = _influences(statistic, usable, value, len(clips))
     shares = _sharing(clips)
-    rule = _Rule(
-        shares=shares,
-        floor=_floor(clips),
-        factor=_small_sample(people, confidence),
-        tail=(1 - confidence) / 2,
-        limit=1 - (1 - confidence) ** (1 / (trials or people)),
-    )
-    found = {name: rule.share(value[name], drawn[name], influence[name], limit_share(name)) for name in value}
+    floor = _floor(clips)
+
+    def rule(name: str) -> Rule:
+        n = max(2, units(name)) if units else people
+        return Rule(shares=shares, floor=floor, units=n, confidence=confidence)
+
+    found = {name: rule(name).share(value[name], drawn[name], influence[name], limit_share(name)) for name in value}
     for name, (a, b) in minus.items():
-        found[name] = rule.difference(found[a], found[b], drawn[a] - drawn[b], influence[a] - influence[b])
+        found[name] = rule(name).difference(found[a], found[b], drawn[a] - drawn[b], influence[a] - influence[b])
         drawn[name], influence[name] = drawn[a] - drawn[b], influence[a] - influence[b]
     for name, (a, b) in (ratios or {}).items():
-        found[name] = rule.ratio(found[a], found[b], (drawn[a], drawn[b]), (influence[a], influence[b]))
+        found[name] = rule(name).ratio(found[a], found[b], (drawn[a], drawn[b]), (influence[a], influence[b]))
     for name, parts in (mixtures or {}).items():
-        found[name] = _as_wide_as(found[name], [(found[part], factor) for part, factor in parts.items()])
+        found[name] = as_wide_as(found[name], [(found[part], factor) for part, factor in parts.items()])
+    for name, estimate in found.items():
+        if units and units(name) < MIN_PEOPLE and estimate.low is not None:
+            note = f"no interval: rests on {units(name)} people or clips, at least {MIN_PEOPLE} are needed"
+            found[name] = Estimate(value=estimate.value, note=note)
     return found, counts
 
 
 def _points(value: Mapping[str, float], minus: Mapping[str, tuple[str, str]], note: str) -> dict[str, Estimate]:
     figures = dict(value) | {name: value[a] - value[b] for name, (a, b) in minus.items()}
     return {name: Estimate(value=figure, note=note) for name, figure in figures.items()}
-
-
-def _as_wide_as(whole: Estimate, parts: Sequence[tuple[Estimate, float]]) -> Estimate:
-    if not any(part.note for part, _ in parts):
-        return whole
-    down = up = 0.0
-    for part, factor in parts:
-        value, low, high = _numbers(part)
-        ends = sorted((factor * (low - value), factor * (high - value)))
-        down, up = float(np.hypot(down, ends[0])), float(np.hypot(up, ends[1]))
-    value, low, high = _numbers(whole)
-    note = whole.note or next(part.note for part, _ in parts if part.note)
-    return Estimate(value=value, low=min(low, value - down), high=max(high, value + up), note=note)
-
-
-def _numbers(estimate: Estimate) -> tuple[float, float, float]:
-    assert estimate.value is not None
-    assert estimate.low is not None
-    assert estimate.high is not None
-    return estimate.value, estimate.low, estimate.high
 
 
 def _draw(
@@ -285,72 +242,3 @@ def _floor(clips: Sequence[Sequence[str]]) -> float:
         return 1.0
     v = sum(map(len, pairs)) / len(set().union(*pairs))
     return float(np.sqrt(v / (v + 2)))
-
-
-def _small_sample(people: int, confidence: float) -> float:
-    """sqrt(P / (P - 1)) x t / z at P - 1 degrees of freedom (t by the Cornish-Fisher series, good to 1 % from 3)."""
-    z = NormalDist().inv_cdf((1 + confidence) / 2)
-    d = people - 1
-    t = z + (z**3 + z) / (4 * d) + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * d**2)
-    t += (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / (384 * d**3)
-    return float(np.sqrt(people / d) * t / z)
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Rule:
-    """From resampled figures to an interval; the module's docstring has the reasons."""
-
-    shares: Array
-    floor: float
-    factor: float
-    tail: float
-    limit: float
-
-    def _ends(self, value: float, drawn: Array, influence: Array) -> tuple[float, float]:
-        spread = float(drawn.var())
-        scale = 1.0
-        if spread > 0 and np.isfinite(influence).all():
-            wanted = max(0.0, float(influence @ self.shares @ influence))
-            scale = float(np.clip(np.sqrt(wanted / spread), self.floor, 1))
-        low, high = np.quantile(drawn, [self.tail, 1 - self.tail])
-        # An estimate outside its own percentiles (a biased figure such as a maximum) still belongs to its interval.
-        low, high = min(low, value), max(high, value)
-        return value + (low - value) * scale * self.factor, value + (high - value) * scale * self.factor
-
-    def share(self, value: float, drawn: Array, influence: Array, limit_share: float) -> Estimate:
-        low, high = self._ends(value, drawn, influence)
-        note, limit = "", self.limit * limit_share
-        if value >= 1 - 1e-12 and low > 1 - limit:
-            low, note = 1 - limit, AT_LIMIT
-        elif value <= 1e-12 and high < limit:
-            high, note = limit, AT_LIMIT
-        # Resamples that reach 0 or 1 are not pulled back from it.
-        low = 0.0 if np.quantile(drawn, self.tail) <= 0 else max(0.0, low)
-        high = 1.0 if np.quantile(drawn, 1 - self.tail) >= 1 else min(1.0, high)
-        return Estimate(value=value, low=low, high=high, note=note)
-
-    def difference(self, a: Estimate, b: Estimate, drawn: Array, influence: Array) -> Estimate:
-        (a_value, a_low, a_high), (b_value, b_low, b_high) = _numbers(a), _numbers(b)
-        value = a_value - b_value
-        low, high = self._ends(value, drawn, influence)
-        note = a.note or b.note
-        if note:
-            low = min(low, value - float(np.hypot(a_value - a_low, b_high - b_value)))
-            high = max(high, value + float(np.hypot(a_high - a_value, b_value - b_low)))
-        elif drawn.std() < 1e-12:
-            low, high, note = value - self.limit, value + self.limit, UNCHANGED
-        return Estimate(value=value, low=max(-1.0, low), high=min(1.0, high), note=note)
-
-    def ratio(
-        self, a: Estimate, b: Estimate, drawn: tuple[Array, Array], influence: tuple[Array, Array]
-    ) -> Estimate:
-        a_value, _, _ = _numbers(a)
-        b_value, b_low, _ = _numbers(b)
-        if b_low <= 0:
-            return Estimate(value=None, note="not given: what it is a share of may be nothing")
-        value = a_value / b_value
-        if a.note or b.note:
-            return Estimate(value=value, note="no interval: a figure it rests on is at its limit")
-        shares = drawn[0] / np.where(np.abs(drawn[1]) < 1e-12, 1e-12, drawn[1])
-        low, high = self._ends(value, shares, (influence[0] - value * influence[1]) / b_value)
-        return Estimate(value=value, low=low, high=high)

@@ -110,6 +110,9 @@ def test_too_few_people_reports_the_first_half_alone() -> None:
     assert set(outcome.results["conditions"]) == {"before", "reference"}
     assert set(outcome.results["changes"]) == {"drop"}
     assert set(outcome.scores.phase) == {"before"}
+    before = outcome.results["conditions"]["before"]["video"]
+    assert before["detection_rate"]["low"] is None  # two fakes, whatever the number of reals
+    assert before["false_alarm_rate"]["low"] is not None
 
 
 def test_without_base_data_no_drop_is_claimed() -> None:

@@ -7,18 +7,9 @@ import pytest
 from scipy import stats
 from scipy.special import expit
 
+from stress.evaluation.estimates import AT_LIMIT, UNCHANGED, Estimate, small_sample
 from stress.evaluation.metrics import evaluate
-from stress.evaluation.statistics import (
-    AT_LIMIT,
-    UNCHANGED,
-    Estimate,
-    Sample,
-    _small_sample,
-    clip_weights,
-    draw_people,
-    intervals,
-    strata_of,
-)
+from stress.evaluation.statistics import Sample, clip_weights, draw_people, intervals, strata_of
 
 
 def everybody(people: int) -> list[tuple[int, int]]:
@@ -177,6 +168,24 @@ def test_too_few_people_get_no_interval() -> None:
     assert counts["resamples"] == 0
 
 
+def test_a_figure_is_as_unsure_as_what_it_rests_on() -> None:
+    """Twenty people in the reals do not make two people's fakes say more."""
+    clips = [("p0", "p1"), ("p1", "p0"), *((f"p{i}",) for i in range(20))]
+
+    def statistic(w):
+        return {"fakes": w[:, :2].sum(1) / w[:, :2].sum(1), "reals": w[:, 2:].sum(1) / w[:, 2:].sum(1)}
+
+    found, _ = intervals(
+        statistic,
+        clips,
+        usable=lambda w: (w[:, :2].sum(1) > 0) & (w[:, 2:].sum(1) > 0),
+        units=lambda name: 2 if name == "fakes" else 20,
+    )
+    assert found["fakes"].low is None
+    assert "2 people or clips" in found["fakes"].note
+    assert found["reals"].low == pytest.approx(0.05 ** (1 / 20))
+
+
 def test_one_class_resamples_are_drawn_again_and_counted() -> None:
     study = Study([(0, 1), (1, 0), (2, 3)], (1, 1, 1), 1)
     logits = study.sample(np.random.default_rng(6))
@@ -219,7 +228,7 @@ def test_small_sample_factor_is_students() -> None:
         for confidence in (0.9, 0.95):
             t, z = stats.t.ppf((1 + confidence) / 2, people - 1), stats.norm.ppf((1 + confidence) / 2)
             expected = np.sqrt(people / (people - 1)) * t / z
-            assert _small_sample(people, confidence) == pytest.approx(expected, rel=0.01)
+            assert small_sample(people, confidence) == pytest.approx(expected, rel=0.01)
 
 
 def test_as_dict_is_for_json() -> None:
