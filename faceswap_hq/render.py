@@ -6,7 +6,7 @@ import contextlib
 import itertools
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -161,7 +161,7 @@ def swapped_frames(
     device: torch.device | None = None,
     seconds: dict[str, float] | None = None,
     indices: list[int] | None = None,
-) -> Iterator[Swapped]:
+) -> Generator[Swapped, None, None]:
     """Second pass: the clip's frames in order, with the face swapped where the plan has one.
 
     The model runs on batches in this thread, blending in another, decoding in a third.

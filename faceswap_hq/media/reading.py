@@ -26,7 +26,7 @@ def read_frames(
     indices: Sequence[int] | None = None,
     damage: Damage | None = None,
     prefetch: int = 8,
-) -> Iterator[Frame]:
+) -> Generator[Frame, None, None]:
     """Decode a video in a background thread.
 
     Damaged parts are skipped and counted in ``damage``; decoding goes on behind them. At most ``prefetch`` frames wait
