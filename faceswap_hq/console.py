@@ -20,6 +20,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from faceswap_hq.errors import UserError
 
+_WRONG_PATH = (errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG, errno.ELOOP)
+"""Errors of the system that come from a path that someone gave."""
+
 out = Console(highlight=False, soft_wrap=True)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
 
@@ -95,6 +98,9 @@ def guarded(command: Callable[[], Any]) -> int:
         if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
             err.print(f"error: no permission: {error}", markup=False, style="red")
             return 2
+        if error.errno in _WRONG_PATH:
+            err.print(f"error: {error.filename or 'a path'}: {error.strerror}.", markup=False, style="red")
+            return 2
         traceback.print_exc()
         return 1
     except Exception:  # a bug of ours: the traceback is the report
@@ -109,7 +115,7 @@ def run_app(app: Any, arguments: list[str] | None = None) -> int:
     import typer
 
     # typer carries its own copy of click from 0.29 on; this finds the base class of usage errors in either.
-    usage_error = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
+    usage_error: Any = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
     code = 0
 
     def command() -> None:
@@ -117,7 +123,7 @@ def run_app(app: Any, arguments: list[str] | None = None) -> int:
         try:
             code = app(arguments, standalone_mode=False) or 0
         except usage_error as error:
-            error.show()  # type: ignore[attr-defined]
+            error.show()
             code = 2
         except typer.Exit as leave:
             code = leave.exit_code

@@ -21,7 +21,7 @@ from faceswap_hq import faceset, files, media
 from faceswap_hq.errors import UserError
 from faceswap_hq.faces import alignment, regions
 from faceswap_hq.faces.landmarks import BACKENDS, LandmarkBackend, open_backend
-from faceswap_hq.faces.tracking import ClipFaces, Person, follow
+from faceswap_hq.faces.tracking import ClipFaces, Person, by_size, follow
 
 VIDEO_SUFFIXES = (".mp4", ".mov", ".m4v", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".ts", ".mts", ".wmv", ".flv", ".gif")
 PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
@@ -44,7 +44,7 @@ class ExtractSettings:
     backend: str = "mediapipe"
     """Landmark backend: ``mediapipe`` or ``face-alignment``."""
     person: int = 1
-    """Which person of a clip, 1 being the one seen longest."""
+    """Which person: of a clip, 1 is the one seen longest; of each picture, 1 is the largest face."""
     every: int = 1
     """Take each ``every``-th frame of a clip."""
     min_size: int = 48
@@ -87,6 +87,8 @@ def sources_of(path: str | Path) -> list[Path]:
     path = Path(path)
     if not path.exists():
         raise UserError(f"{path} does not exist.", "Give a video, a folder of pictures or a folder of videos.")
+    if faceset.is_faceset(path):
+        raise UserError(f"{path} is a faceset already.", "Give the videos or pictures that it was made from.")
     if path.is_file():
         return [path]
     found = sorted(p for p in path.iterdir() if p.is_file() and not p.name.startswith("."))
@@ -249,13 +251,14 @@ class _Clip:
     def _run(self, backend: LandmarkBackend, progress: Any) -> ClipFaces:
         jobs: list[Future[None]] = []
         damage = media.Damage()
+        total: int | None = len(self.sources)
+        frames: Any
         if self.pictures:
-            total, frames = len(self.sources), _picture_frames(self.sources, self.names, self.warnings)
+            frames = _picture_frames(self.sources, self.names, self.warnings)
         else:
             info = media.probe(self.sources[0])
-            total = info.frames
-            frames = media.read_frames(self.sources[0], damage=damage)
-            frames = _every(frames, self.settings.every)
+            total = info.frames and -(-info.frames // self.settings.every)
+            frames = _every(media.read_frames(self.sources[0], damage=damage), self.settings.every)
         name = self.sources[0].parent.name if self.pictures else self.sources[0].name
         with ThreadPoolExecutor(1) as pool, progress(f"faces of {name}", total) as advance:
 
@@ -266,7 +269,8 @@ class _Clip:
                 jobs.append(pool.submit(self._write, frame, track, landmarks))
 
             try:
-                faces = follow(_counted(frames, advance), backend, on_face)
+                find = by_size if self.pictures else follow
+                faces = find(_counted(frames, advance), backend, on_face)
             finally:
                 frames.close()
             for job in jobs:
@@ -348,7 +352,10 @@ def _counted(frames: Iterable[media.Frame], advance: Advance) -> Iterator[media.
 
 def _picture_frames(paths: list[Path], names: list[str], warnings: list[str]) -> Iterator[media.Frame]:
     for path in paths:
-        picture = cv2.imread(str(path), cv2.IMREAD_COLOR)
+        try:
+            picture = cv2.imread(str(path), cv2.IMREAD_COLOR)
+        except cv2.error:  # of an unbelievable size
+            picture = None
         if picture is None:
             warnings.append(f"{path.name}: cannot be read as a picture.")
             continue

@@ -108,5 +108,5 @@ def fill(polygons: list[np.ndarray], size: int, *, grow: float = 0.0) -> np.ndar
             away = hull - hull.mean(axis=0)
             length = np.linalg.norm(away, axis=1, keepdims=True)
             hull = hull + away / np.maximum(length, 1e-6) * grow
-        cv2.fillConvexPoly(canvas, np.round(hull * 16).astype(np.int32), 255, cv2.LINE_AA, shift=4)
+        cv2.fillConvexPoly(canvas, np.round(hull * 16).astype(np.int32), (255,), cv2.LINE_AA, 4)
     return canvas

@@ -18,7 +18,7 @@ class _End:
 
 def in_background(
     make: Callable[[threading.Event], Generator[T, None, None]], *, size: int, name: str
-) -> Iterator[T]:
+) -> Generator[T, None, None]:
     """Yield what a generator yields, produced ahead of time by a thread.
 
     The thread starts with the first item asked for. Errors in it are raised here. Closing this generator (or leaving
