@@ -29,23 +29,31 @@ class Layer:
         color: (H', W', 4) float32, linear RGB and opacity.
         depth: (H', W') float32, camera z; large where there is nothing.
         margin: Pixels by which it exceeds the frame on the left and at the top.
+        top: First row of the layer with anything in it.
     """
 
     color: np.ndarray
     depth: np.ndarray
     margin: int
+    top: int
 
-    def placed(self, scene: Scene, sway: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Color and depth as they appear when the body has moved by ``sway`` (3,)."""
+    def place(self, canvas: np.ndarray, scene: Scene, sway: np.ndarray) -> np.ndarray:
+        """Draw the body, moved by ``sway`` (3,), over ``canvas`` (H, W, 3) in place; returns its depth (H, W)."""
         camera = camera_of(scene)
         zoom = DISTANCE / (DISTANCE + sway[2])
         center = np.array(camera.center)
         shift = center + zoom * (camera.scale * sway[:2] - center - self.margin)
-        matrix = np.array([[zoom, 0, shift[0]], [0, zoom, shift[1]]], np.float32)
-        size = (scene.width, scene.height)
-        color = cv2.warpAffine(self.color, matrix, size, flags=cv2.INTER_LINEAR, borderValue=(0, 0, 0, 0))
-        depth = cv2.warpAffine(self.depth, matrix, size, flags=cv2.INTER_NEAREST, borderValue=(99.0,))
-        return color, depth + np.float32(sway[2])
+        depth = np.full((scene.height, scene.width), 99.0, np.float32)
+        first = int(np.clip(np.floor(zoom * self.top + shift[1]) - 2, 0, scene.height))
+        if first < scene.height:
+            matrix = np.array([[zoom, 0, shift[0]], [0, zoom, shift[1] - first]], np.float32)
+            size = (scene.width, scene.height - first)
+            color = cv2.warpAffine(self.color, matrix, size, flags=cv2.INTER_LINEAR, borderValue=(0, 0, 0, 0))
+            canvas[first:] *= 1 - color[..., 3:]
+            canvas[first:] += color[..., :3]
+            there = cv2.warpAffine(self.depth, matrix, size, flags=cv2.INTER_NEAREST, borderValue=(99.0,))
+            depth[first:] = there + np.float32(sway[2])
+        return depth
 
 
 def _shoulders(woman: bool) -> tuple[np.ndarray, np.ndarray]:
@@ -148,4 +156,6 @@ def body_layer(identity: Identity, scene: Scene) -> Layer:
     depth[found.pixel] = found.depth
     picture = picture.reshape(height, width, 4)
     soft = cv2.GaussianBlur(picture, (0, 0), 0.7)
-    return Layer(color=soft, depth=depth.reshape(height, width), margin=margin)
+    filled = np.flatnonzero(soft[..., 3].max(axis=1) > 0)
+    top = int(filled[0]) if len(filled) else height
+    return Layer(color=soft, depth=depth.reshape(height, width), margin=margin, top=top)

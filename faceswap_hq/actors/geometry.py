@@ -293,7 +293,7 @@ class Normals:
     """Vertex normals of one topology, prepared so that each call is a handful of array operations."""
 
     def __init__(self, triangles: np.ndarray, count: int) -> None:
-        self.triangles = triangles
+        self._corners = np.ascontiguousarray(triangles.T)
         corners = triangles.T.reshape(-1)
         order = np.argsort(corners, kind="stable")
         self._triangle_of = np.tile(np.arange(len(triangles)), 3)[order]
@@ -301,11 +301,9 @@ class Normals:
 
     def __call__(self, points: np.ndarray) -> np.ndarray:
         """Unit normals (V, 3) float32 of vertices at ``points`` (V, 3), weighted by triangle area."""
-        a, b, c = (points[self.triangles[:, k]] for k in range(3))
-        u, v = b - a, c - a
-        cross = np.empty_like(u)
-        cross[:, 0] = u[:, 1] * v[:, 2] - u[:, 2] * v[:, 1]
-        cross[:, 1] = u[:, 2] * v[:, 0] - u[:, 0] * v[:, 2]
-        cross[:, 2] = u[:, 0] * v[:, 1] - u[:, 1] * v[:, 0]
-        total = np.add.reduceat(cross[self._triangle_of], self._starts, axis=0)
-        return total / np.maximum(np.sqrt((total * total).sum(1, keepdims=True)), 1e-9)
+        x, y, z = (np.ascontiguousarray(points[:, k])[self._corners] for k in range(3))
+        ux, uy, uz = x[1] - x[0], y[1] - y[0], z[1] - z[0]
+        vx, vy, vz = x[2] - x[0], y[2] - y[0], z[2] - z[0]
+        cross = (uy * vz - uz * vy, uz * vx - ux * vz, ux * vy - uy * vx)
+        total = np.stack([np.add.reduceat(c[self._triangle_of], self._starts) for c in cross], -1)
+        return total / np.maximum(np.sqrt(np.einsum("ij,ij->i", total, total)), 1e-9)[:, None]

@@ -110,7 +110,7 @@ def _cap(identity: Identity, scalp: _Scalp, rng: np.random.Generator) -> Sheet:
     """Hair combed from the hairline over the crown to the nape."""
     style = identity.hair_style
     top, sides, part = _CAPS[style]
-    count, steps = 57, 28
+    count, steps = 45, 22
     roots, u = _roots(count, identity)
     start = _unit(roots - SKULL_CENTER)
     wide = np.sin(u * np.pi / 2)
@@ -141,7 +141,7 @@ def _curtain(
     identity: Identity, scalp: _Scalp, rng: np.random.Generator, side: float, length: float, part: float, *, under: bool
 ) -> Sheet:
     """Hair from the parting down one side, hanging below the ears."""
-    count, steps = 26, 30
+    count, steps = 20, 22
     u = np.linspace(0, 1, count)
     v = np.linspace(0, 1, steps)
     root = np.stack([np.full(count, part) * (1 - 0.4 * u), -0.65 - 0.58 * np.sin(u * 1.9), -0.13 + 1.55 * u], -1)
@@ -172,7 +172,7 @@ def _curtain(
 
 def _fringe(identity: Identity, scalp: _Scalp, rng: np.random.Generator) -> Sheet:
     """Strands from the crown down over the forehead."""
-    count, steps = 26, 16
+    count, steps = 22, 12
     u = np.linspace(-1, 1, count)
     v = np.linspace(0, 1, steps)
     start = _unit(np.stack([u * 0.35, np.full(count, -1.0), np.full(count, 0.05)], -1))

@@ -40,6 +40,7 @@ class Head:
         coarse: (C, 3) float64, the rest shape before refinement.
         lids: index of the coarse vertices that must stay in front of the eyeballs.
         lid_shapes: (K, L, 3) float64, displacement of those before refinement.
+        lid_rows: (R, L) float32, how refined vertices follow those.
     """
 
     rest: np.ndarray
@@ -48,6 +49,7 @@ class Head:
     coarse: np.ndarray
     lids: np.ndarray
     lid_shapes: np.ndarray
+    lid_rows: np.ndarray
 
     def posed(self, moment: Moment) -> np.ndarray:
         """Refined vertices (V, 3) float32 with the expression of ``moment``, not yet turned."""
@@ -58,8 +60,7 @@ class Head:
         away = ((lids - center)[:, :2] ** 2).sum(1)
         front = center[:, 2] - np.sqrt(np.maximum((EYE_RADIUS + 0.008) ** 2 - away, 0))
         push = np.where(away < (0.98 * EYE_RADIUS) ** 2, np.minimum(front - lids[:, 2], 0), 0)
-        matrix = refinement().matrix
-        points[: len(matrix), 2] += matrix[:, self.lids] @ push.astype(np.float32)
+        points[: len(self.lid_rows), 2] += self.lid_rows @ push.astype(np.float32)
         return points
 
 
@@ -161,6 +162,7 @@ def build_head(points: np.ndarray, ear_size: float = 1.0, ear_angle: float = 25.
         coarse=points,
         lids=lids,
         lid_shapes=basis[:, lids],
+        lid_rows=np.ascontiguousarray(matrix[:, lids]),
     )
 
 

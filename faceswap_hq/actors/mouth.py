@@ -13,9 +13,29 @@ _UPPER = np.cumsum([0.0, 0.052, 0.041, 0.045, 0.040, 0.038])
 _LOWER = np.cumsum([0.0, 0.033, 0.036, 0.040, 0.038, 0.036])
 
 
-def _arch(x: np.ndarray, lips: np.ndarray, depth: float) -> np.ndarray:
-    """Depth z of the dental arch at ``x`` behind lips at ``lips`` (3,)."""
-    return lips[2] + depth + 1.9 * x * x
+_SHADES = np.array((1.0, 0.93, 0.82, 0.66, 0.5))
+
+
+def _row(upper: bool) -> tuple[np.ndarray, np.ndarray]:
+    """One row of teeth from back to front (10, 6, 3) and its gums (30, 3), as seen from the middle of its lip."""
+    steps, height = (_UPPER, -0.115) if upper else (_LOWER, 0.09)
+    lengths = (1.0, 0.93, 1.02, 0.88, 0.8) if upper else (0.95, 0.97, 1.0, 0.9, 0.85)
+    edge, depth = (0.022, 0.075) if upper else (0.004, 0.095)
+    teeth = []
+    for k in range(4, -1, -1):
+        for sign in (-1, 1):
+            a, b, gap = sign * steps[k], sign * steps[k + 1], 0.0022 * sign
+            x = np.array([a + gap, a + gap, a + 3 * gap, b - 3 * gap, b - gap, b - gap])
+            y = edge + height * np.array([1, 0.25, 1 - lengths[k], 1 - lengths[k], 0.25, 1])
+            teeth.append(np.stack([x, y, depth + 1.9 * x * x], -1))
+    x = np.linspace(-steps[-1], steps[-1], 15)
+    gums = [np.stack([x, np.full(15, edge + height * f), depth + 1.9 * x * x], -1) for f in (1.7, 0.75)]
+    return np.stack(teeth), np.concatenate([gums[0], gums[1][::-1]])
+
+
+_ROWS = (_row(True), _row(False))
+_AROUND = np.linspace(0, 2 * np.pi, 24, endpoint=False)
+_TONGUE = np.stack([0.14 * np.cos(_AROUND), 0.055 * np.sin(_AROUND), np.full(24, 0.16)], -1)
 
 
 def draw_mouth(
@@ -52,45 +72,23 @@ def draw_mouth(
     rotation, offset = to_camera
     scale = camera.scale
 
-    def pixels(points: np.ndarray) -> np.ndarray:
-        return np.round((camera.project(points @ rotation.T + offset) - (x0, y0)) * 16).astype(np.int32)
+    lower = lower_lip + jaw_drop
+    parts = [_TONGUE + lower]
+    for (teeth, gums), lip in zip(_ROWS, (upper_lip, lower), strict=True):
+        parts += [gums + lip, (teeth + lip).reshape(-1, 3)]
+    pixels = camera.project(np.concatenate(parts) @ rotation.T + offset) - (x0, y0)
+    tongue, *rows = np.split(np.round(pixels * 16).astype(np.int32), np.cumsum([len(p) for p in parts])[:-1])
 
     inside: np.ndarray = np.zeros((y1 - y0, x1 - x0, 3), np.float32)
     inside[:] = linear(np.array([0.26, 0.10, 0.09], np.float32)) * 0.5
-    # tongue
-    t = np.linspace(0, 2 * np.pi, 24, endpoint=False)
-    tongue = lower_lip + jaw_drop + np.stack([0.14 * np.cos(t), 0.0 + 0.055 * np.sin(t), np.full(24, 0.16)], -1)
-    cv2.fillPoly(inside, [pixels(tongue)], linear(np.array([0.66, 0.33, 0.32])).tolist(), cv2.LINE_AA, 4)
+    cv2.fillPoly(inside, [tongue], linear(np.array([0.66, 0.33, 0.32])).tolist(), cv2.LINE_AA, 4)
     inside = cv2.GaussianBlur(inside, (0, 0), max(0.02 * scale, 0.5))
-    ivory = linear(
-        np.array([0.90, 0.86, 0.79], np.float32) - 0.10 * identity.age * np.array([0.5, 0.8, 1.2], np.float32)
-    )
-    gums = linear(np.array([0.68, 0.37, 0.36], np.float32))
-    for upper in (True, False):
-        steps = (_UPPER if upper else _LOWER) * 1.0
-        edge_y = upper_lip[1] + 0.022 if upper else lower_lip[1] + jaw_drop[1] + 0.004
-        height = -0.115 if upper else 0.09
-        lips, depth = (upper_lip, 0.075) if upper else (lower_lip + jaw_drop, 0.095)
-        x = np.linspace(-steps[-1], steps[-1], 15)
-        z = _arch(x, lips, depth)
-        band = np.concatenate(
-            [
-                np.stack([x, np.full(15, edge_y + height * 1.7), z], -1),
-                np.stack([x, np.full(15, edge_y + height * 0.75), z], -1)[::-1],
-            ]
-        )
-        cv2.fillPoly(inside, [pixels(band)], gums.tolist(), cv2.LINE_AA, 4)
-        for sign in (-1, 1):
-            for k in range(4, -1, -1):
-                a, b = sign * steps[k], sign * steps[k + 1]
-                gap = 0.0022 * sign
-                long = (1.0, 0.93, 1.02, 0.88, 0.8)[k] if upper else (0.95, 0.97, 1.0, 0.9, 0.85)[k]
-                xs = np.array([a + gap, a + gap, a + 3 * gap, b - 3 * gap, b - gap, b - gap])
-                ys = edge_y + np.array([height, 0.25 * height, 0, 0, 0.25 * height, height])
-                ys[2:4] += (1 - long) * height
-                quad = np.stack([xs, ys, _arch(xs, lips, depth)], -1)
-                shade = (1.0, 0.93, 0.82, 0.66, 0.5)[k] * (1.0 if upper else 0.8)
-                cv2.fillPoly(inside, [pixels(quad)], (ivory * shade).tolist(), cv2.LINE_AA, 4)
+    yellow = 0.10 * identity.age * np.array([0.5, 0.8, 1.2], np.float32)
+    ivory = linear(np.array([0.90, 0.86, 0.79], np.float32) - yellow)
+    for gums, teeth, shade in ((rows[0], rows[1], 1.0), (rows[2], rows[3], 0.8)):
+        cv2.fillPoly(inside, [gums], linear(np.array([0.68, 0.37, 0.36])).tolist(), cv2.LINE_AA, 4)
+        for k, tooth in enumerate(teeth.reshape(10, 6, 2)):
+            cv2.fillPoly(inside, [tooth], (ivory * float(shade * _SHADES[4 - k // 2])).tolist(), cv2.LINE_AA, 4)
     mask = np.zeros(inside.shape[:2], np.uint8)
     cv2.fillPoly(mask, [np.round((outline - (x0, y0)) * 16).astype(np.int32)], (255,), cv2.LINE_AA, 4)
     open_ = cv2.GaussianBlur(

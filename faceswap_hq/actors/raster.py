@@ -1,6 +1,7 @@
 """A z-buffer rasteriser in NumPy: triangles in, the visible fragments out.
 
-Small triangles are what it is fast at: all triangles whose bounding boxes fit the same square are tested at once.
+Every triangle is cut into rows of pixels, all triangles at once; the ends of a row follow from where its barycentric
+coordinates change sign; then all pixels of all rows are listed and the nearest wins.
 """
 
 from __future__ import annotations
@@ -8,8 +9,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-
-_SIZES = (1, 2, 3, 4, 5, 6, 8, 10, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,40 +62,42 @@ def rasterize(
     x, y = np.ascontiguousarray(points[:, 0])[triangles.T], np.ascontiguousarray(points[:, 1])[triangles.T]
     area = (x[1] - x[0]) * (y[2] - y[0]) - (y[1] - y[0]) * (x[2] - x[0])
     visible = np.abs(area) > 1e-6 if both_sides else area < -1e-6
-    x0 = np.maximum(np.ceil(np.minimum(np.minimum(x[0], x[1]), x[2])), 0)
-    y0 = np.maximum(np.ceil(np.minimum(np.minimum(y[0], y[1]), y[2])), 0)
-    x1 = np.minimum(np.floor(np.maximum(np.maximum(x[0], x[1]), x[2])), width - 1)
-    y1 = np.minimum(np.floor(np.maximum(np.maximum(y[0], y[1]), y[2])), height - 1)
-    visible &= (x1 >= x0) & (y1 >= y0)
-    chosen = np.flatnonzero(visible)
-    extent = np.maximum(x1[chosen] - x0[chosen], y1[chosen] - y0[chosen]) + 1
-    setup = _Setup(x=x, y=y, inverse=1 / np.where(visible, area, 1), x0=x0, y0=y0, width=width, height=height)
-    sizes = np.array(_SIZES + ((max(width, height),) if max(width, height) > _SIZES[-1] else ()))
-    bucket = np.searchsorted(sizes, extent)
-    found: list[tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]] = []
-    for k in np.unique(bucket):
-        index = chosen[bucket == k]
-        size = int(sizes[k])
-        chunk = max(1, 400_000 // (size * size))
-        for start in range(0, len(index), chunk):
-            found.append(_cover(index[start : start + chunk], size, setup))
-    if not found:
-        empty = np.zeros(0, np.int64)
-        return Fragments(
-            pixel=empty, triangle=empty, weights=np.zeros((0, 3), np.float32), depth=np.zeros(0, np.float32)
-        )
-    pixel = np.concatenate([f[0] for f in found])
-    triangle = np.concatenate([f[1] for f in found])
-    w1 = np.concatenate([f[2] for f in found])
-    w2 = np.concatenate([f[3] for f in found])
+    top = np.maximum(np.ceil(np.minimum(np.minimum(y[0], y[1]), y[2])), 0)
+    bottom = np.minimum(np.floor(np.maximum(np.maximum(y[0], y[1]), y[2])), height - 1)
+    chosen = np.flatnonzero(visible & (bottom >= top))
+    x, y, inverse = x[:, chosen], y[:, chosen], 1 / area[chosen]
+    top = top[chosen].astype(np.int64)
+    # rows: (triangle, line) pairs; along a row the weights are b + k * (x - corner)
+    lines = bottom[chosen].astype(np.int64) - top + 1
+    owner = np.repeat(np.arange(len(chosen)), lines)
+    line = np.arange(len(owner)) + np.repeat(top - (np.cumsum(lines) - lines), lines)
+    k1, k2 = ((y[2] - y[0]) * inverse)[owner], ((y[0] - y[1]) * inverse)[owner]
+    down = line.astype(np.float32) - y[0][owner]
+    b1, b2 = down * ((x[0] - x[2]) * inverse)[owner], down * ((x[1] - x[0]) * inverse)[owner]
+    first = np.full(len(owner), -np.inf, np.float32)
+    last = np.full(len(owner), np.inf, np.float32)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        for k, b in ((k1, b1), (k2, b2), (-k1 - k2, 1 - b1 - b2)):
+            root = -b / k
+            np.copyto(first, np.fmax(first, root), where=k > 0)
+            np.copyto(last, np.fmin(last, root), where=k < 0)
+    corner = x[0][owner]
+    left = np.ceil(np.maximum(first + corner - np.float32(1e-4), 0)).astype(np.int64)
+    right = np.floor(np.minimum(last + corner + np.float32(1e-4), width - 1)).astype(np.int64)
+    counts = np.maximum(right - left + 1, 0)
+    # pixels of all rows
+    row = np.repeat(np.arange(len(owner)), counts)
+    column = np.arange(len(row)) + np.repeat(left - (np.cumsum(counts) - counts), counts)
+    across = column.astype(np.float32) - corner[row]
+    w1, w2 = b1[row] + k1[row] * across, b2[row] + k2[row] * across
     w0 = 1 - w1 - w2
+    pixel, triangle = line[row] * width + column, chosen[owner[row]]
     z = depth[triangles]
     at = w0 * z[triangle, 0] + w1 * z[triangle, 1] + w2 * z[triangle, 2]
-    near, far = float(depth.min()), float(depth.max())
-    quantized = ((far - at) * ((1 << 24) / max(far - near, 1e-9))).astype(np.int64)
-    key = (quantized.clip(0, 1 << 25) << 32) | np.arange(len(pixel))
+    near, far = (float(depth.min()), float(depth.max())) if len(depth) else (0.0, 1.0)
+    nearness = ((far - at) * np.float32((1 << 24) / max(far - near, 1e-9))).astype(np.int64).clip(0, 1 << 25)
     best = np.full(width * height, -1, np.int64)
-    np.maximum.at(best, pixel, key)
+    np.maximum.at(best, pixel, (nearness << 32) | np.arange(len(pixel)))
     covered = np.flatnonzero(best >= 0)
     winner = best[covered] & 0xFFFFFFFF
     return Fragments(
@@ -105,39 +106,3 @@ def rasterize(
         weights=np.stack([w0[winner], w1[winner], w2[winner]], -1),
         depth=at[winner],
     )
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Setup:
-    """Triangles on screen: corners' x and y (3, T), 1 / area, upper left corner of the box, picture size."""
-
-    x: np.ndarray
-    y: np.ndarray
-    inverse: np.ndarray
-    x0: np.ndarray
-    y0: np.ndarray
-    width: int
-    height: int
-
-
-def _cover(index: np.ndarray, size: int, setup: _Setup) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Fragments of triangles whose boxes fit ``size`` x ``size``: pixel, triangle, second and third weight."""
-    x, y = setup.x[:, index], setup.y[:, index]
-    inverse, x0, y0 = setup.inverse[index], setup.x0[index], setup.y0[index]
-    steps = np.arange(size, dtype=np.float32)
-    px, py = (x0 - x[0])[:, None] + steps, (y0 - y[0])[:, None] + steps
-    # the weight of c grows with the distance from edge ab, the weight of b with that from edge ca
-    w2 = (py * ((x[1] - x[0]) * inverse)[:, None])[:, :, None] - (px * ((y[1] - y[0]) * inverse)[:, None])[:, None, :]
-    w1 = (px * ((y[2] - y[0]) * inverse)[:, None])[:, None, :] - (py * ((x[2] - x[0]) * inverse)[:, None])[:, :, None]
-    least = np.minimum(w1, w2)
-    np.minimum(least, 1 - w1 - w2, out=least)
-    flat = np.flatnonzero(least >= np.float32(-1e-4))
-    which = flat // (size * size)
-    rest = flat - which * (size * size)
-    row = rest // size
-    column = x0[which].astype(np.int64) + (rest - row * size)
-    line = y0[which].astype(np.int64) + row
-    fits = (column < setup.width) & (line < setup.height)
-    if not fits.all():
-        flat, which, column, line = flat[fits], which[fits], column[fits], line[fits]
-    return line * setup.width + column, index[which], w1.ravel()[flat], w2.ravel()[flat]

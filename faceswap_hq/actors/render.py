@@ -16,6 +16,7 @@ from faceswap_hq.actors.ears import ear_triangles
 from faceswap_hq.actors.geometry import FACE_POINTS, UPPER_LIDS, generic_head, refinement
 from faceswap_hq.actors.glasses import curves, draw_glasses
 from faceswap_hq.actors.hair import Hair, build_hair, hair_color
+from faceswap_hq.actors.hair_pass import PlacedHair, draw_hair
 from faceswap_hq.actors.head import PIVOT, Head, build_head, fine_attributes, fine_triangles, normals, rotation
 from faceswap_hq.actors.identity import Identity, head_points
 from faceswap_hq.actors.lighting import Transfer, bake, directions, smooth
@@ -23,7 +24,7 @@ from faceswap_hq.actors.mouth import draw_mouth
 from faceswap_hq.actors.performance import Moment, Performance, moments
 from faceswap_hq.actors.raster import Fragments, rasterize
 from faceswap_hq.actors.scene import Scene, background, environment, expose, kelvin_rgb, key_direction
-from faceswap_hq.actors.shading import Light, sample, shade_hair, shade_skin, soften_edges
+from faceswap_hq.actors.shading import Light, sample, shade_skin, soften_edges
 from faceswap_hq.actors.texture import skin
 from faceswap_hq.faces.regions import LEFT_EYE, LIPS_INNER, RIGHT_EYE
 
@@ -170,8 +171,8 @@ def render_moment(cast: Cast, moment: Moment, scene: Scene, frame: int = 0) -> R
     seen, ambient = cast.transfer.key(in_head), cast.transfer.ambient @ sky
     truth = _landmarks(cast, local, moment, turn, offset, camera)
 
-    cloth, depth = body_layer(cast.identity, scene).placed(scene, sway)
-    canvas = background(scene) * (1 - cloth[..., 3:]) + cloth[..., :3]
+    canvas = background(scene).copy()
+    depth = body_layer(cast.identity, scene).place(canvas, scene, sway)
     _draw_behind(canvas, cast, moment, truth, offset, camera, light, seen, ambient)
     found = rasterize(camera.project(points), points[:, 2], fine_triangles(), scene.width, scene.height)
     found = found.keep(found.depth < depth.ravel()[found.pixel])
@@ -183,8 +184,13 @@ def render_moment(cast: Cast, moment: Moment, scene: Scene, frame: int = 0) -> R
     if cast.spectacles:
         glow = 0.8 * sky.mean(0) + 0.7 * light.color * max(0.1, -float(in_head[2]))
         cover = draw_glasses(canvas, depth, cast.spectacles, cast.identity, turn, offset, camera, glow)
-    for hair, transfer in zip(cast.hair, cast.hair_transfer, strict=True):
-        cover = np.maximum(cover, _draw_hair(canvas, depth, cast, hair, transfer, light, sky, offset, sway, camera))
+    if cast.hair:
+        placed = []
+        for hair, transfer in zip(cast.hair, cast.hair_transfer, strict=True):
+            where = _pose(hair.points, hair.hanging * 0.8, turn, offset, sway)
+            lit = np.concatenate([transfer.ambient @ sky, transfer.key(in_head)[:, None]], 1).astype(np.float32)
+            placed.append(PlacedHair(hair=hair, points=where, lit=lit))
+        cover = np.maximum(cover, draw_hair(canvas, depth, placed, hair_color(cast.identity), light, camera))
     canvas = soften_edges(canvas, depth)
     mask = _face_mask(found, face, truth, scene) * (1 - cover)
     return Rendered(image=expose(canvas, scene, frame), face_mask=mask, landmarks=truth, moment=moment, fragments=found)
@@ -253,38 +259,6 @@ def _draw_lashes(canvas: np.ndarray, cast: Cast, truth: np.ndarray, camera: Came
     for lid, hidden in zip(UPPER_LIDS, (far > 0.75 * camera.scale, far < -0.75 * camera.scale), strict=True):
         if not hidden:
             eyeballs.draw_lashes(canvas, truth[list(lid), :2].astype(np.float64), away, camera.scale, strength)
-
-
-def _draw_hair(
-    canvas: np.ndarray, depth: np.ndarray, cast: Cast, hair: Hair, transfer: Transfer, light: Light, sky: np.ndarray,
-    offset: np.ndarray, sway: np.ndarray, camera: Camera,
-) -> np.ndarray:  # fmt: skip
-    """Hair over ``canvas``; lowers ``depth`` where it is dense; returns its opacity (H, W)."""
-    height, width = depth.shape
-    turn = light.turn.astype(np.float32)
-    points = _pose(hair.points, hair.hanging * 0.8, light.turn, offset, sway)
-    found = rasterize(camera.project(points), points[:, 2], hair.triangles, width, height, both_sides=True)
-    found = found.keep(found.depth < depth.ravel()[found.pixel] + 0.012)
-    alpha_map = np.zeros(height * width, np.float32)
-    if len(found.pixel):
-        lit = np.concatenate(
-            [transfer.ambient @ sky, transfer.key((light.key @ light.turn).astype(np.float32))[:, None]], 1
-        )
-        color, alpha = shade_hair(
-            hair,
-            found,
-            hair.normals @ turn.T,
-            hair.tangents @ turn.T,
-            lit.astype(np.float32),
-            hair_color(cast.identity),
-            light,
-        )
-        flat = canvas.reshape(-1, 3)
-        flat[found.pixel] += alpha[:, None] * (color - flat[found.pixel])
-        alpha_map[found.pixel] = alpha
-        dense = alpha > 0.5
-        depth.ravel()[found.pixel[dense]] = found.depth[dense]
-    return alpha_map.reshape(height, width)
 
 
 def _close_holes(depth: np.ndarray, truth: np.ndarray, cast: Cast, turn: np.ndarray, offset: np.ndarray) -> None:

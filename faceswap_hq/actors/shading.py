@@ -73,7 +73,8 @@ def shade_skin(color: np.ndarray, relief: np.ndarray, pixel: np.ndarray, light: 
     half = halfway(light.key)
     shine = fine @ half - 1
     away = np.clip(1 + fine[:, 2], 0, 1)
-    fresnel = 0.025 + 0.275 * away**5
+    squared = away * away
+    fresnel = 0.025 + 0.275 * squared * squared * away
     gloss = (0.085 * np.exp(12 * shine) + 0.11 * np.exp(55 * shine)) * shadow
     lit += (gloss * color[:, 3])[:, None] * light.color
     lit += (fresnel * color[:, 3])[:, None] * ambient
