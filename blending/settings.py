@@ -30,15 +30,16 @@ class ColorSettings:
         strength: 0 to 1.
         trim: Colours further than this many standard deviations from the face's lose their vote; None for all equal.
         max_gain: Contrast changes by at most this factor.
-        floor: Standard deviation below which a spread of colours counts as none.
+        floor: Standard deviation below which a spread of colours counts as none; skin's tints lie below it, so that
+            lips do not turn redder because a cheek is spotted.
         anchor: Share of imagined black pixels that keep black black; see :func:`blending.color.affine`.
     """
 
     method: ColorMethod | Literal["off"] = "mkl"
     strength: float = 1.0
     trim: float | None = 2.0
-    max_gain: float = 1.6
-    floor: float = 0.02
+    max_gain: float = 1.5
+    floor: float = 0.05
     anchor: float = 0.06
 
     def __post_init__(self) -> None:
