@@ -28,8 +28,10 @@ class _Residual(nn.Module):
 class SmallCNN(nn.Module):
     """Residual network of about 0.26 million parameters for faces of 128 px.
 
-    Swapped faces give themselves away in fine texture and along the blending edge, so the picture's fine residual
-    (itself minus its 3x3 mean) is fed in beside the picture and the first layer works at full resolution.
+    Swapped faces give themselves away in fine texture and along the blending edge. So the network sees only the fine
+    residual (the picture minus its 3x3 mean), at full resolution in the first layer, and averages what it finds over
+    the face. With the picture itself beside the residual it learned the few people of a small training set by heart:
+    on a trial of 14 people to learn from and 13 to test on, the AUC on softly blended swaps was 0.62, not 0.95.
 
     Args:
         outputs: Values per image, 1 or 2.
@@ -38,16 +40,15 @@ class SmallCNN(nn.Module):
 
     def __init__(self, outputs: int = 1, dropout: float = 0.2) -> None:
         super().__init__()
-        self.stem = _unit(6, 16)
+        self.stem = _unit(3, 16)
         self.stages = nn.Sequential(
             _unit(16, 24, stride=2), _unit(24, 48, stride=2), _Residual(48), _unit(48, 96, stride=2), _Residual(96)
         )
         self.dropout = nn.Dropout(dropout)
-        self.head = nn.Linear(2 * 96, outputs)
+        self.head = nn.Linear(96, outputs)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Normalised (B, 3, H, W) to (B, outputs) logits."""
         residual = x - functional.avg_pool2d(x, 3, 1, 1, count_include_pad=False)
-        x = self.stages(self.stem(torch.cat([x, residual], 1)))
-        pooled = torch.cat([x.mean((2, 3)), x.amax((2, 3))], 1)
-        return self.head(self.dropout(pooled))
+        x = self.stages(self.stem(residual))
+        return self.head(self.dropout(x.mean((2, 3))))
