@@ -28,8 +28,10 @@ ColorSpace = Literal["rgb", "lab"]
 ColorMethod = Literal["mean", "mean-std", "reinhard", "covariance", "mkl"]
 METHODS: tuple[str, ...] = get_args(ColorMethod)
 
-_NOISE = {"rgb": 0.5 / 255, "lab": 0.2}
-"""Half a grey level: the standard deviation below which a region counts as constant (LAB: about the same)."""
+_UNIT = {"rgb": 1.0, "lab": 100.0}
+"""Range of each space's brightness."""
+_NOISE = {space: 0.5 / 255 * unit for space, unit in _UNIT.items()}
+"""Half a grey level: the standard deviation below which a region counts as constant."""
 _PIXELS_FOR_MEAN = 1.0
 _PIXELS_FOR_SPREAD = 12.0
 
@@ -142,8 +144,8 @@ def affine(
         strength: 0 (identity) to 1 (full transfer).
         max_gain: Contrast is never stretched or squeezed by more than this factor along any axis of colour space, so
             that a nearly constant region does not have its noise blown up.
-        floor: Standard deviation added to both sides in all directions; directions in which neither side spreads
-            further keep their contrast. By default half a grey level.
+        floor: Standard deviation added to both sides in all directions, as a share of the space's range; directions
+            in which neither side spreads further keep their contrast. By default half a grey level.
         anchor: Share of black pixels imagined on both sides when contrast is compared. Statistics of skin alone say
             nothing about brows, pupils and nostrils; the anchor keeps black black. The means are matched as before.
 
@@ -163,7 +165,7 @@ def affine(
     if smaller < _PIXELS_FOR_MEAN or strength == 0:
         return np.hstack([gain, np.zeros((3, 1))]).astype(np.float32)
     if method != "mean" and smaller >= _PIXELS_FOR_SPREAD:
-        base = np.eye(3) * (_NOISE[space] if floor is None else floor) ** 2
+        base = np.eye(3) * (_NOISE[space] if floor is None else floor * _UNIT[space]) ** 2
         spreads = [side.covariance + anchor * np.outer(side.mean, side.mean) + base for side in (source, target)]
         gain = _gain(method, spreads[0], spreads[1], max_gain)
     offset = target.mean - gain @ source.mean
