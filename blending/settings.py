@@ -30,8 +30,8 @@ class ColorSettings:
         strength: 0 to 1.
         trim: Colours further than this many standard deviations from the face's lose their vote; None for all equal.
         max_gain: Contrast changes by at most this factor.
-        floor: Standard deviation, in [0, 1], below which a spread of colours counts as none; skin's tints lie below it, so that
-            lips do not turn redder because a cheek is spotted.
+        floor: Standard deviation, in [0, 1], below which a spread of colours counts as none; skin's tints lie below
+            it, so that lips do not turn redder because a cheek is spotted.
         anchor: Share of imagined black pixels that keep black black; see :func:`blending.color.affine`.
     """
 
