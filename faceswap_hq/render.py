@@ -66,10 +66,14 @@ class Plan:
     """Frame index ► float32 (2, 3), frame pixels to the model's crop."""
     polygons: dict[int, np.ndarray]
     """Frame index ► face points in frame pixels, whose hull limits the swap."""
+    brows: dict[int, list[np.ndarray]]
+    """Frame index ► the target's brows, which must not show through."""
     new: frozenset[int]
     """Frames at which temporal filters start anew."""
     start: int
     stop: int
+    whole: bool
+    """True unless a range of frames was asked for."""
     too_small: int
     damage: media.Damage
 
@@ -122,22 +126,27 @@ def plan(
             "`faceswap-hq extract` on it writes a contact sheet of the people, with their numbers.",
         )
     person = faces.people[settings.person - 1]
-    position = person.frames - start  # follow() keeps the clip's own frame indices
-    times = faces.times[position]
+    times = faces.times[np.searchsorted(faces.frames, person.frames)]
     breaks = set(faces.cuts) | {int(person.frames[i]) for i in person.track_starts}
     side = 256
     steady = smooth_matrices(person.landmarks, person.frames, times, breaks, side)
-    matrices, polygons, too_small = {}, {}, 0
+    matrices, polygons, brows, too_small = {}, {}, {}, 0
     for frame, landmarks, matrix in zip(person.frames, person.landmarks, steady, strict=True):
         if np.ptp(landmarks[:, 1]) < settings.min_size:
             too_small += 1
             continue
         matrices[int(frame)] = alignment.scaled(matrix, side, model.settings.resolution, coverage)
         polygons[int(frame)] = regions.oval_polygon(landmarks)
-    new = frozenset(breaks | {int(b) for a, b in itertools.pairwise(person.frames) if b - a > 1})
+        brows[int(frame)] = regions.brow_polygons(landmarks)
+    if not matrices:
+        raise UserError(
+            f"{video}: the face is lower than {settings.min_size} pixels in all {too_small} frames that show it.",
+            "There is nothing to swap in this clip.",
+        )
+    new = frozenset(breaks | {b for a, b in itertools.pairwise(matrices) if b - a > 1})
     return Plan(
-        info=info, faces=faces, person=person, matrices=matrices, polygons=polygons, new=new,
-        start=start, stop=start + count, too_small=too_small, damage=damage,
+        info=info, faces=faces, person=person, matrices=matrices, polygons=polygons, brows=brows, new=new,
+        start=start, stop=int(faces.frames[-1]) + 1, whole=settings.frames is None, too_small=too_small, damage=damage,
     )  # fmt: skip
 
 
@@ -253,7 +262,7 @@ def _blend(
     face, mask = drawn
     result = blending.compose(
         frame.image, face, mask, plan.matrices[frame.index],
-        polygon=plan.polygons[frame.index], settings=settings.blend, state=state,
+        polygon=plan.polygons[frame.index], cover=plan.brows[frame.index], settings=settings.blend, state=state,
     )  # fmt: skip
     seconds["blend"] += time.perf_counter() - started
     return Swapped(frame=frame, image=result.image, face=face)
@@ -282,7 +291,7 @@ def write_video(
     """
     seconds = seconds if seconds is not None else defaultdict(float)
     info = plan.info
-    part = (plan.start, plan.stop) if plan.start or (info.frames is not None and plan.stop < info.frames) else None
+    part = None if plan.whole else (plan.start, plan.stop)
     like = replace(info, width=2 * info.width) if compare else info
     sound = info.path if info.has_audio else None
     written = swapped = 0

@@ -76,6 +76,13 @@ def oval_polygon(landmarks: np.ndarray) -> np.ndarray:
     return np.concatenate([points[list(JAW_68)], points[list(BROWS_68)][::-1] + up]).astype(np.float32)
 
 
+def brow_polygons(landmarks: np.ndarray) -> list[np.ndarray]:
+    """Both brows, each (N, 2) float32 in the landmarks' unit."""
+    points = landmarks[:, :2].astype(np.float32)
+    brows = (BROWS_68[:5], BROWS_68[5:]) if len(points) == 68 else (RIGHT_BROW, LEFT_BROW)
+    return [points[list(brow)] for brow in brows]
+
+
 def region_polygons(landmarks: np.ndarray) -> dict[str, list[np.ndarray]]:
     """Polygons of ``face``, ``eyes`` and ``mouth``; each a list of (N, 2) float32 arrays in the landmarks' unit."""
     points = landmarks[:, :2].astype(np.float32)
