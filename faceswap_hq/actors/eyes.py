@@ -115,17 +115,13 @@ def draw_eye(
     rr = np.minimum(x * x + y * y, 0.98)
     n = np.stack([x, y, -np.sqrt(1 - rr)], -1).astype(np.float32)
     local = n @ axes.T.astype(np.float32)
-    front = local[..., 2] < 0
-    half = (_SIZE - 1) / 2
-    color = cv2.remap(
-        texture,
-        np.where(front, local[..., 0] * half + half, 0).astype(np.float32),
-        np.where(front, local[..., 1] * half + half, 0).astype(np.float32),
-        cv2.INTER_LINEAR,
-    )
-    # the cornea bulges: a brighter, sharper highlight over the iris
     rho = np.sqrt(local[..., 0] ** 2 + local[..., 1] ** 2)
-    bulge = np.clip(1 - rho / (IRIS * 1.15), 0, 1)[..., None] * 0.55
+    half = (_SIZE - 1) / 2
+    # beyond the equator the white goes on as it is at the rim
+    reach = np.where(local[..., 2] < 0, half, 0.97 * half / np.maximum(rho, 1e-3)).astype(np.float32)
+    color = cv2.remap(texture, local[..., 0] * reach + half, local[..., 1] * reach + half, cv2.INTER_LINEAR)
+    # the cornea bulges: a brighter, sharper highlight over the iris
+    bulge = np.where(local[..., 2] < 0, np.clip(1 - rho / (IRIS * 1.15), 0, 1), 0)[..., None] * np.float32(0.55)
     # (an eye's surface is wet: two narrow lobes, the lamp itself and a wide softbox around it)
     forward = -axes[2].astype(np.float32)
     cornea = n - bulge * (n - forward) * 0.9

@@ -173,11 +173,11 @@ def render_moment(cast: Cast, moment: Moment, scene: Scene, frame: int = 0) -> R
 
     canvas = background(scene).copy()
     depth = body_layer(cast.identity, scene).place(canvas, scene, sway)
+    _close_holes(depth, truth, cast, turn, offset)
     _draw_behind(canvas, cast, moment, truth, offset, camera, light, seen, ambient)
     found = rasterize(camera.project(points), points[:, 2], fine_triangles(), scene.width, scene.height)
     found = found.keep(found.depth < depth.ravel()[found.pixel])
     depth.ravel()[found.pixel] = found.depth
-    _close_holes(depth, truth, cast, turn, offset)
     face = _draw_skin(canvas, cast, found, normals()(points), seen, ambient, light)
     _draw_lashes(canvas, cast, truth, camera)
     cover = np.zeros(depth.shape, np.float32)
@@ -262,9 +262,9 @@ def _draw_lashes(canvas: np.ndarray, cast: Cast, truth: np.ndarray, camera: Came
 
 
 def _close_holes(depth: np.ndarray, truth: np.ndarray, cast: Cast, turn: np.ndarray, offset: np.ndarray) -> None:
-    """Give eyes and mouth, which are drawn rather than rasterised, a depth: nothing behind shows through them."""
+    """Give eyes and mouth, which are drawn rather than rasterised, a depth: no ear or hair shows through them."""
     eyes = cast.head.eyes @ turn.T + offset
-    for loop, z in ((RIGHT_EYE, eyes[0, 2]), (LEFT_EYE, eyes[1, 2]), (LIPS_INNER, float(eyes[:, 2].mean()))):
+    for loop, z in ((RIGHT_EYE, eyes[0, 2]), (LEFT_EYE, eyes[1, 2]), (LIPS_INNER, eyes[:, 2].mean())):
         outline = np.round(truth[list(loop), :2]).astype(np.int32)
         x0, y0 = np.maximum(outline.min(0), 0)
         x1, y1 = np.minimum(outline.max(0) + 1, depth.shape[::-1])
@@ -273,7 +273,7 @@ def _close_holes(depth: np.ndarray, truth: np.ndarray, cast: Cast, turn: np.ndar
         hole = np.zeros((y1 - y0, x1 - x0), np.uint8)
         cv2.fillPoly(hole, [outline - (x0, y0)], (1,))
         region = depth[y0:y1, x0:x1]
-        np.copyto(region, np.minimum(region, z - 0.1), where=hole > 0)
+        np.copyto(region, np.minimum(region, np.float32(z)), where=hole > 0)
 
 
 def _face_mask(found: Fragments, face: np.ndarray, truth: np.ndarray, scene: Scene) -> np.ndarray:
