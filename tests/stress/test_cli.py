@@ -75,7 +75,8 @@ def test_train_then_stress_from_the_command_line(tmp_path, capsys, monkeypatch):
     mine = load_detector(tmp_path / "mine.pt", device="cpu")
     assert "crude" in mine.card.training_data
 
-    monkeypatch.setattr("stress.experiment._training", lambda seed: TrainSettings(epochs=6, batch=8, lr=1e-3, seed=seed))
+    short = TrainSettings(epochs=6, batch=8, lr=1e-3)
+    monkeypatch.setattr("stress.experiment._training", lambda seed: short)
     arguments = f"--detector mine.pt --fakes {good} --base {crude} -o result --frames-per-clip 2 --seed 3"
     assert main(arguments.split()) == 0
     text = capsys.readouterr().out

@@ -14,8 +14,9 @@ from stress.evaluation.scoring import score
 from stress.training import TrainSettings, train
 from stress.training.augment import augment
 from stress.training.batches import BalancedBatches
+from stress.training.freezing import freeze
 from stress.training.holdout import hold_out
-from stress.training.supervised import freeze, youden_threshold
+from stress.training.supervised import youden_threshold
 from tests.stress.synthetic import crops
 
 FAST = TrainSettings(epochs=5, batch=16, lr=3e-3)

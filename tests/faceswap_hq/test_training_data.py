@@ -1,0 +1,103 @@
+"""Faces in memory, and batches that depend on nothing but seed and step."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from faceswap_hq.errors import UserError
+from faceswap_hq.faces import regions
+from faceswap_hq.training.augmentation import central
+from faceswap_hq.training.data import MARGIN, batch_indices, generator, load_person
+from tests.faceswap_hq.helpers import write_faceset
+
+
+class TestBatches:
+    @given(st.integers(1, 40), st.integers(1, 16), st.integers(0, 9), st.integers(0, 3))
+    @settings(max_examples=40, deadline=None)
+    def test_each_epoch_is_a_permutation(self, count, batch, seed, person):
+        """No face twice before all were there once, whatever the batch; no remainder is left out."""
+        steps = 3 * count // batch + 1
+        drawn = torch.cat([batch_indices(count, batch, step, seed, person) for step in range(steps)])
+        assert drawn.dtype == torch.int64
+        for start in range(0, len(drawn) - count + 1, count):
+            assert sorted(drawn[start : start + count].tolist()) == list(range(count))
+
+    def test_no_history(self):
+        forwards = [batch_indices(20, 3, step, 1, 0).tolist() for step in range(30)]
+        torch.rand(100)
+        backwards = [batch_indices(20, 3, step, 1, 0).tolist() for step in reversed(range(30))]
+        assert forwards == backwards[::-1]
+
+    def test_seeds_people_and_epochs_differ(self):
+        def epoch(seed: int, person: int, number: int) -> list[int]:
+            return batch_indices(50, 50, number, seed, person).tolist()
+
+        orders = [epoch(*key) for key in ((0, 0, 0), (1, 0, 0), (0, 1, 0), (0, 0, 1))]
+        assert all(a != b for i, a in enumerate(orders) for b in orders[:i])
+
+    def test_generators(self):
+        assert torch.equal(torch.rand(5, generator=generator(1, 2)), torch.rand(5, generator=generator(1, 2)))
+        values = {
+            float(torch.rand(1, generator=generator(*key)))
+            for key in ((1, 2), (2, 1), (1,), (1, 2, 0), (0,), (2**40, 3))
+        }
+        assert len(values) >= 5  # (1, 2) and (1, 2, 0) may agree: trailing zeros add no entropy
+
+
+class TestLoading:
+    def test_shapes_and_content(self, tmp_path):
+        faceset = write_faceset(tmp_path / "anna.faceset", size=128)
+        data = load_person(faceset, 64, 0.74)
+        side = round(64 * MARGIN)
+        assert data.name == "anna"
+        assert data.images.shape == (6, 3, side, side)
+        assert data.weights.shape == (6, 2, side, side)
+        assert data.images.dtype == data.weights.dtype == torch.uint8
+        # The middle of the crop, 0.74 of its side, is what the model sees.
+        edge = round(128 * (1 - 0.74) / 2)
+        crop = faceset.image(faceset.rows[2])[edge : 128 - edge, edge : 128 - edge]
+        expected = cv2.resize(crop, (64, 64), interpolation=cv2.INTER_AREA)
+        seen = central(data.images[2:3], 64)[0].permute(1, 2, 0).numpy() * 255
+        assert np.abs(seen - expected).mean() < 12
+        assert np.corrcoef(seen.ravel(), expected.ravel())[0, 1] > 0.95
+
+    def test_areas_lie_on_the_face(self, tmp_path):
+        faceset = write_faceset(tmp_path / "anna.faceset", size=128)
+        data = load_person(faceset, 64, 0.74)
+        row = faceset.rows[3]
+        scale = 80 / (128 * 0.74 * MARGIN)
+        points = (row.landmarks_crop - 64) * scale + 40
+        face, details = data.weights[3].numpy()
+        inner = regions.fill([points[list(regions.FACE_OVAL)]], 80) > 0
+        assert (face[inner] > 100).all()
+        assert face[:6].max() == 0
+        for index in (159, 386, 13, 14):
+            x, y = points[index].round().astype(int)
+            assert details[y, x] > 150
+        x, y = points[regions.NOSE_TIP].round().astype(int)
+        assert details[y, x] < 60
+        assert (details > 0).mean() < 0.5 * (face > 0).mean()
+
+    def test_68_points(self, tmp_path):
+        data = load_person(write_faceset(tmp_path / "anna.faceset", points=68), 64, 0.74)
+        assert data.weights[0, 0].max() == 255
+        assert data.weights[0, 1].max() == 255
+
+    def test_a_limit_takes_faces_evenly(self, tmp_path):
+        faceset = write_faceset(tmp_path / "anna.faceset", count=9)
+        whole, part = load_person(faceset, 32, 0.74), load_person(faceset, 32, 0.74, limit=3)
+        assert torch.equal(part.images, whole.images[[0, 4, 8]])
+
+    def test_one_face(self, tmp_path):
+        assert len(load_person(write_faceset(tmp_path / "anna.faceset", count=1), 32, 0.74).images) == 1
+
+    def test_a_damaged_picture_is_named(self, tmp_path):
+        faceset = write_faceset(tmp_path / "anna.faceset")
+        (faceset.path / faceset.rows[4].file).write_bytes(b"damaged")
+        with pytest.raises(UserError, match=r"000004\.jpg"):
+            load_person(faceset, 32, 0.74)
