@@ -52,8 +52,8 @@ class Transfer:
 
 def bake(
     points: np.ndarray, normals: np.ndarray, blockers: list[tuple[np.ndarray, np.ndarray]], resolution: int = 120
-) -> Transfer:
-    """Measure which directions each vertex sees.
+) -> np.ndarray:
+    """Measure which directions each vertex sees: (V, COUNT) float32 from 0 (blocked) to 1.
 
     Args:
         points: (V, 3) vertices to light.
@@ -90,8 +90,13 @@ def bake(
                 slope = 0.03 + 0.05 * (1 - np.abs(normals @ way))
                 lit += q[:, 2] <= depth[i, j] + slope
         seen[:, k] = np.where(outside, 1.0, lit / 4)
-    cosine = np.maximum(normals @ ways.T, 0)
-    return Transfer(seen=seen, ambient=(seen * cosine * (4.0 / COUNT)).astype(np.float32))
+    return seen
+
+
+def transfer(seen: np.ndarray, normals: np.ndarray) -> Transfer:
+    """The light transport of vertices that see ``seen`` (V, COUNT) of the sky and have these normals (V, 3)."""
+    cosine = np.maximum(normals @ directions().T, 0)
+    return Transfer(seen=seen, ambient=(seen * cosine * np.float32(4.0 / COUNT)).astype(np.float32))
 
 
 def smooth(values: np.ndarray, triangles: np.ndarray, rounds: int = 2) -> np.ndarray:

@@ -19,7 +19,7 @@ from faceswap_hq.actors.hair import Hair, build_hair, hair_color
 from faceswap_hq.actors.hair_pass import PlacedHair, draw_hair
 from faceswap_hq.actors.head import PIVOT, Head, build_head, fine_attributes, fine_triangles, normals, rotation
 from faceswap_hq.actors.identity import Identity, head_points
-from faceswap_hq.actors.lighting import Transfer, bake, directions, smooth
+from faceswap_hq.actors.lighting import Transfer, bake, directions, smooth, transfer
 from faceswap_hq.actors.mouth import draw_mouth
 from faceswap_hq.actors.performance import Moment, Performance, moments
 from faceswap_hq.actors.raster import Fragments, rasterize
@@ -94,7 +94,7 @@ def cast_of(identity: Identity) -> Cast:
     head = build_head(points, *identity.ears)
     hair = build_hair(identity, points.tobytes())
     texture = skin(identity)
-    transfer, hair_transfer = transfer_of(head, hair)
+    skin_transfer, hair_transfer = transfer_of(head, hair)
     spectacles = {}
     if identity.glasses:
         ears = points[[127, 356]] + np.array([[0.0, 0.06, 0.16]])
@@ -103,7 +103,7 @@ def cast_of(identity: Identity) -> Cast:
         identity=identity,
         inner=identity,
         head=head,
-        transfer=transfer,
+        transfer=skin_transfer,
         color=texture.color,
         relief=texture.relief,
         hair=hair,
@@ -119,13 +119,11 @@ def transfer_of(head: Head, hair: tuple[Hair, ...]) -> tuple[Transfer, tuple[Tra
     blockers = [(head.rest[: len(mesh.points)], mesh.triangles), (head.rest[fine:], ear_triangles())]
     blockers += [(h.points, h.triangles) for h in hair]
     parts = [(head.rest, normals()(head.rest), fine_triangles()), *((h.points, h.normals, h.triangles) for h in hair)]
-    baked = bake(np.concatenate([p for p, _, _ in parts]), np.concatenate([n for _, n, _ in parts]), blockers)
+    seen = bake(np.concatenate([p for p, _, _ in parts]), np.concatenate([n for _, n, _ in parts]), blockers)
     out, start = [], 0
-    for k, (points, _, faces) in enumerate(parts):
-        part, rounds = slice(start, start + len(points)), 2 if k == 0 else 3
-        out.append(
-            Transfer(seen=smooth(baked.seen[part], faces, rounds), ambient=smooth(baked.ambient[part], faces, rounds))
-        )
+    for k, (points, toward, faces) in enumerate(parts):
+        own = smooth(seen[start : start + len(points)], faces, 2 if k == 0 else 3)
+        out.append(transfer(own, toward))
         start += len(points)
     return out[0], tuple(out[1:])
 
@@ -186,9 +184,9 @@ def render_moment(cast: Cast, moment: Moment, scene: Scene, frame: int = 0) -> R
         cover = draw_glasses(canvas, depth, cast.spectacles, cast.identity, turn, offset, camera, glow)
     if cast.hair:
         placed = []
-        for hair, transfer in zip(cast.hair, cast.hair_transfer, strict=True):
+        for hair, reach in zip(cast.hair, cast.hair_transfer, strict=True):
             where = _pose(hair.points, hair.hanging * 0.8, turn, offset, sway)
-            lit = np.concatenate([transfer.ambient @ sky, transfer.key(in_head)[:, None]], 1).astype(np.float32)
+            lit = np.concatenate([reach.ambient @ sky, reach.key(in_head)[:, None]], 1).astype(np.float32)
             placed.append(PlacedHair(hair=hair, points=where, lit=lit))
         cover = np.maximum(cover, draw_hair(canvas, depth, placed, hair_color(cast.identity), light, camera))
     canvas = soften_edges(canvas, depth)
