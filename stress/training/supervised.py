@@ -7,6 +7,7 @@ import copy
 import dataclasses
 import math
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -22,9 +23,12 @@ from stress.detectors.detector import Detector
 from stress.evaluation.metrics import auc, curve
 from stress.training.augment import augment
 from stress.training.batches import BalancedBatches
+from stress.training.freezing import freeze
 from stress.training.holdout import Held, hold_out
+from stress.training.norms import refresh_norms
 
 _MAX_VALIDATION_FRAMES = 1024
+_FACES_FOR_NORMS = 128
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -161,6 +165,7 @@ def _run(
     total = settings.epochs * batches.per_epoch if settings.epochs else math.inf
     started, step, best, best_epoch, best_state = time.monotonic(), 0, math.inf, 0, None
     epoch, running, note = 0, True, ""
+    recent: deque[torch.Tensor] = deque(maxlen=math.ceil(_FACES_FOR_NORMS / settings.batch))
     while running:
         epoch += 1
         module.train()
@@ -173,12 +178,17 @@ def _run(
                 running = False
                 break
             _set_rate(optimizer, settings.lr, step, share)
-            losses.append(_step(trained, optimizer, batches, settings, generator))
+            images, labels = batches.draw()
+            if settings.augment:
+                images = np.stack([augment(image, generator) for image in images])
+            recent.append(trained.inputs(images))
+            losses.append(_step(trained, optimizer, recent[-1], labels))
             step += 1
             if progress is not None:
                 progress(note=f"loss {np.mean(losses[-20:]):.3f}{note}")
         if not losses:
             break
+        refresh_norms(module, recent)
         loss, area = _validate(trained, *seen) if len(seen[1]) else (None, None)
         if on_epoch is not None:
             seconds = time.monotonic() - started
@@ -196,17 +206,7 @@ def _run(
         module.load_state_dict(best_state)
 
 
-def _step(
-    trained: Detector,
-    optimizer: torch.optim.Optimizer,
-    batches: BalancedBatches,
-    settings: TrainSettings,
-    generator: np.random.Generator,
-) -> float:
-    images, labels = batches.draw()
-    if settings.augment:
-        images = np.stack([augment(image, generator) for image in images])
-    x = trained.inputs(images)
+def _step(trained: Detector, optimizer: torch.optim.Optimizer, x: torch.Tensor, labels: np.ndarray) -> float:
     with _autocast(x.device):
         logit = trained.fake_logit(x)
     loss = functional.binary_cross_entropy_with_logits(logit, torch.from_numpy(labels).to(x))
@@ -231,42 +231,6 @@ def _set_rate(optimizer: torch.optim.Optimizer, peak: float, step: int, share: f
     rate = peak * min(1.0, (step + 1) / 10) * 0.5 * (1 + math.cos(math.pi * min(share, 1.0)))
     for group in optimizer.param_groups:
         group["lr"] = rate
-
-
-# ------------------------------------------------------------------------------------------- what is trained
-
-
-def freeze(module: nn.Module, layers: str | int) -> list[nn.Module]:
-    """Leave only the last layers trainable.
-
-    A weight layer is a module with a weight of two or more dimensions (a convolution or a dense layer); norms that come
-    after the first trained one, in the order of registration, are trained with it.
-
-    Args:
-        module: Network; ``requires_grad`` of its parameters is set.
-        layers: ``"all"``, ``"last"`` (one weight layer), or how many weight layers.
-
-    Returns:
-        The modules that are not trained and have parameters or statistics of their own; they belong in evaluation mode.
-    """
-    module.requires_grad_(layers == "all")
-    if layers == "all":
-        return []
-    count = 1 if layers == "last" else int(layers)
-    leaves = [part for part in module.modules() if not list(part.children())]
-    weighted = [i for i, part in enumerate(leaves) if _is_weight_layer(part)]
-    if count >= len(weighted):
-        module.requires_grad_(True)
-        return []
-    first = weighted[-count]
-    for part in leaves[first:]:
-        part.requires_grad_(True)
-    return [part for part in leaves[:first] if part.state_dict()]
-
-
-def _is_weight_layer(part: nn.Module) -> bool:
-    weight = getattr(part, "weight", None)
-    return isinstance(weight, nn.Parameter) and weight.ndim >= 2
 
 
 # ------------------------------------------------------------------------------------------- held-out people

@@ -106,6 +106,20 @@ def test_without_people_to_hold_out_the_old_threshold_stays_and_the_card_says_so
     assert "kept" in trained.card.threshold_source
 
 
+def test_after_a_few_steps_batch_norm_statistics_are_those_of_the_faces():
+    """Running averages would still hold 0.9 ** 12 = 28 % of their initial variance of 1."""
+    data = crops(4, artefact=14)
+    settings = dataclasses.replace(FAST, epochs=4, augment=False, validation=0.0)
+    trained = train(_small(), *_sides(data), settings)
+    with torch.inference_mode():
+        x = trained.inputs(np.concatenate([item.images for item in data]))
+        residual = x - torch.nn.functional.avg_pool2d(x, 3, 1, 1, count_include_pad=False)
+        found = trained.module.stem[0](residual).var((0, 2, 3))
+    ratio = trained.module.stem[1].running_var / found
+    assert float(ratio.min()) > 0.8
+    assert float(ratio.max()) < 1.25
+
+
 def test_minutes_end_the_training():
     settings = dataclasses.replace(FAST, epochs=None, minutes=0.01, batch=4)
     epochs = []
