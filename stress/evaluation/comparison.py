@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import reduce
@@ -70,7 +71,7 @@ People = Mapping[Key, tuple[str, ...]]
 
 def keys_of(table: pd.DataFrame) -> list[Key]:
     """The clip of every row: group, dataset, label, id."""
-    return list(table[CLIP_KEY].itertuples(index=False, name=None))
+    return list(zip(*(table[name].tolist() for name in CLIP_KEY), strict=True))
 
 
 def both_labels(table: pd.DataFrame) -> bool:
@@ -80,11 +81,12 @@ def both_labels(table: pd.DataFrame) -> bool:
 
 def counts(table: pd.DataFrame, people: People) -> dict[str, dict[str, int]]:
     """How much a table holds: clips, frames and people, of fakes and of reals and together."""
+    frames = Counter(keys_of(table))
     found = {}
-    for name, part in (("fakes", table[table.label == 1]), ("reals", table[table.label == 0]), ("all", table)):
-        keys = set(keys_of(part))
+    for name, labels in (("fakes", (1,)), ("reals", (0,)), ("all", (0, 1))):
+        keys = [key for key in frames if key[2] in labels]
         names = {person for key in keys for person in people[key]}
-        found[name] = {"clips": len(keys), "frames": len(part), "people": len(names)}
+        found[name] = {"clips": len(keys), "frames": sum(frames[key] for key in keys), "people": len(names)}
     return found
 
 
@@ -204,13 +206,10 @@ class _Basis:
 def _rests_on(condition: Condition, clips: People, level: str) -> _Basis:
     found = []
     for table in condition.tables:
-        units = {}
-        for label in (0, 1):
-            keys = set(keys_of(table[table.label == label]))
-            units[label] = min(len(keys), len({person for key in keys for person in clips[key]}))
-        reals = table[table.label == 0]
-        observed = len(set(keys_of(reals))) if level == "video" else len(reals)
-        found.append(_Basis(reals=observed, real_units=units[0], fake_units=units[1]))
+        n = counts(table, clips)
+        units = {name: min(each["clips"], each["people"]) for name, each in n.items()}
+        observed = n["reals"]["clips" if level == "video" else "frames"]
+        found.append(_Basis(reals=observed, real_units=units["reals"], fake_units=units["fakes"]))
     return reduce(_Basis.least, found)
 
 

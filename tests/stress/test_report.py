@@ -154,15 +154,15 @@ def test_the_frame_shown_is_the_one_scored_like_the_clip(made) -> None:
     assert np.asarray(Image.open(io.BytesIO(base64.b64decode(shown.split(",")[1])))).min() > 250
 
 
-@pytest.mark.parametrize("case", ["few", "no base", "no finetune", "left out", "many", "one frame"])
+@pytest.mark.parametrize("case", ["few", "no base", "no finetune", "left out", "many"])
 def test_every_kind_of_result_can_be_shown(case: str, tmp_path) -> None:
-    fakes, reals, own = study(8, pairs="all" if case in ("left out", "many") else "couples")
+    fakes, reals, own = study(6, pairs="all" if case in ("left out", "many") else "couples")
     settings = ExperimentSettings(resamples=100, folds=2 if case == "left out" else 6, finetune=case != "no finetune")
     if case == "few":
         fakes, reals, own = fakes[:2], reals[:2], None
     if case == "no base":
         own = None
-    if case == "one frame":
+    if case == "no finetune":  # and a frame a clip, as from pictures
         fakes, reals, own = ([_first(item) for item in part] for part in (fakes, reals, own))
     outcome = run(StandIn(), fakes, reals, own, settings, progress=quiet, finetune=finetune)
     path = write_report(outcome.results, outcome.scores, tmp_path / "report.html", crops=[*fakes, *reals])
@@ -173,7 +173,6 @@ def test_every_kind_of_result_can_be_shown(case: str, tmp_path) -> None:
         "no finetune": "Nothing is said about recovery: not asked for",
         "left out": "could not be tested after fine-tuning",
         "many": "each fold holds out two of them",
-        "one frame": "16 frames",
     }
     assert expected[case] in page
     assert "nan" not in page.lower().split()

@@ -124,13 +124,13 @@ def test_pairing_narrows_a_difference() -> None:
 
 
 def test_clips_of_the_same_people_are_not_new_evidence() -> None:
-    """Ten times the fakes of the same six people narrow the interval far less than ten times as many people would."""
+    """Eight times the fakes of the same six people narrow the interval far less than eight times the people would."""
     rng = np.random.default_rng(2)
     small = Study(everybody(6), (1, 1, 0.3), 1.0)
-    many = Study(everybody(6) * 10, (1, 1, 0.3), 1.0)
+    many = Study(everybody(6) * 8, (1, 1, 0.3), 1.0)
     widths = []
     for study in (small, many):
-        found = [estimate(study, x := study.sample(rng), x, i, 200)[0]["before.detection_rate"] for i in range(12)]
+        found = [estimate(study, x := study.sample(rng), x, i, 100)[0]["before.detection_rate"] for i in range(8)]
         widths.append(np.mean([each.high - each.low for each in found]))
     assert widths[1] > 0.6 * widths[0]  # resampling clips would have made it about a third
 
