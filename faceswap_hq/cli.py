@@ -239,7 +239,7 @@ def render(
     if counts.people > 1:
         say(f"{counts.people} people in the clip; only person {person} was changed")
     if counts.damaged:
-        warn(f"{counts.damaged} damaged parts of {video} could not be decoded and are missing")
+        warn(f"{video} is damaged: {counts.damaged} of its frames are lost or were shown with guessed parts")
     if output is None:
         say(f"Next: stress-test --detector CKPT --fakes {out_dir}")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import signal
 import sys
 import time
 import traceback
@@ -20,7 +21,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from faceswap_hq.errors import UserError
 
-_WRONG_PATH = (errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG, errno.ELOOP)
+_WRONG_PATH = (errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG, errno.ELOOP, errno.EBUSY)
 """Errors of the system that come from a path that someone gave."""
 
 out = Console(highlight=False, soft_wrap=True)
@@ -111,7 +112,10 @@ def guarded(command: Callable[[], Any]) -> int:
 
 
 def run_app(app: Any, arguments: list[str] | None = None) -> int:
-    """Run a typer application; returns the exit code (wrong usage: 2, otherwise as :func:`guarded`)."""
+    """Run a typer application; returns the exit code (wrong usage: 2, otherwise as :func:`guarded`).
+
+    A request to end (SIGTERM, as a cluster sends it) is taken like Ctrl-C, so that nothing half-written is left behind.
+    """
     import typer
 
     # typer carries its own copy of click from 0.29 on; this finds the base class of usage errors in either.
@@ -130,4 +134,21 @@ def run_app(app: Any, arguments: list[str] | None = None) -> int:
         except typer.Abort:
             raise KeyboardInterrupt from None
 
-    return guarded(command) or code
+    with _ending_cleanly():
+        status = guarded(command)
+    if code == 130:  # some versions of typer turn Ctrl-C into this code themselves, without a word
+        err.print("stopped.", markup=False)
+    return status or code
+
+
+@contextlib.contextmanager
+def _ending_cleanly() -> Iterator[None]:
+    try:
+        before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    except ValueError:  # not the main thread: signals are not ours to catch
+        yield
+        return
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

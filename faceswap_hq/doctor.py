@@ -59,8 +59,10 @@ def _version(package: str) -> Check:
 
 
 def _devices() -> Iterator[Check]:
-    import torch
-
+    try:
+        import torch
+    except ImportError:  # named above
+        return
     features = torch.backends.cpu.get_cpu_capability()
     yield Check(name="CPU", ok=True, detail=f"{os.cpu_count()} cores, {features}, {torch.get_num_threads()} threads for torch")
     if torch.cuda.is_available():
@@ -73,8 +75,10 @@ def _devices() -> Iterator[Check]:
 
 
 def _encoder() -> Check:
-    import av
-
+    try:
+        import av
+    except ImportError as error:
+        return Check(name="H.264 encoder", ok=False, detail=str(error))
     try:
         av.codec.Codec("libx264", "w")
     except av.error.FFmpegError as error:
@@ -83,20 +87,20 @@ def _encoder() -> Check:
 
 
 def _ffmpeg() -> Check:
-    import imageio_ffmpeg
-
     try:
+        import imageio_ffmpeg
+
         return Check(name="ffmpeg", ok=True, detail=f"{imageio_ffmpeg.get_ffmpeg_version()} (bundled)")
-    except RuntimeError as error:
+    except (ImportError, RuntimeError) as error:
         return Check(name="ffmpeg", ok=False, optional=True, detail=str(error))
 
 
 def _landmarks() -> Check:
-    import numpy as np
-
-    from faceswap_hq.faces.landmarks import open_backend
-
     try:
+        import numpy as np
+
+        from faceswap_hq.faces.landmarks import open_backend
+
         backend = open_backend("mediapipe", static=True)
         backend.detect(np.zeros((128, 128, 3), np.uint8))
         backend.close()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -130,9 +129,9 @@ def extract(
     if target.exists() and not faceset.is_faceset(target) and (not target.is_dir() or any(target.iterdir())):
         raise UserError(f"{target} exists and is not a faceset.", "Choose another directory with -o.")
     sources = sources_of(source)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    work = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".part", dir=target.parent))
-    try:
+    with files.scratch_beside(target) as scratch:
+        work = scratch / "new"
+        work.mkdir()
         report = _extract_into(work, sources, settings, progress or _silent)
         files.write_yaml(
             work / "faceset.yaml",
@@ -150,23 +149,11 @@ def extract(
                 "frames_without_face": report.frames_without_face,
             },
         )
-        _swap_directories(work, target)
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
+        if target.exists():
+            target.rename(scratch / "old")
+        work.rename(target)
     sheet = target / "people.png"
     return Report(**{**vars(report), "path": target, "contact_sheet": sheet if sheet.exists() else None})
-
-
-def _swap_directories(work: Path, target: Path) -> None:
-    """Put ``work`` in ``target``'s place; an old faceset there is removed only once the new one stands."""
-    work.chmod(0o777 & ~files.umask())
-    if target.exists():
-        old = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".old", dir=target.parent))
-        target.rename(old / "old")
-        work.rename(target)
-        shutil.rmtree(old, ignore_errors=True)
-    else:
-        work.rename(target)
 
 
 @contextlib.contextmanager
@@ -275,8 +262,8 @@ class _Clip:
                 frames.close()
             for job in jobs:
                 job.result()
-        if damage.frames_lost:
-            self.warnings.append(f"{name}: {damage.frames_lost} damaged parts could not be decoded and were skipped.")
+        if damage:
+            self.warnings.append(f"{name} is damaged; what could be decoded was used: {damage}.")
         return faces
 
     def _write(self, frame: media.Frame, track: int, landmarks: np.ndarray) -> None:

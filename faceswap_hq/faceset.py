@@ -55,7 +55,7 @@ class Faceset:
     @property
     def name(self) -> str:
         """The person's name: the directory's without its suffix."""
-        return self.path.name.removesuffix(SUFFIX)
+        return self.path.resolve().name.removesuffix(SUFFIX)
 
     @property
     def size(self) -> int:
@@ -92,17 +92,33 @@ def read_faceset(path: str | Path) -> Faceset:
     meta = files.read_yaml(path / "faceset.yaml")
     if not isinstance(meta, dict) or meta.get("format") != FORMAT:
         raise UserError(f"{path / 'faceset.yaml'} does not describe a faceset.", "Extract it again.")
-    if int(meta.get("version", 0)) > VERSION:
+    version = _number(path, meta, "version")
+    if version > VERSION:
         raise UserError(
-            f"{path} was written by a newer version of faceswap-hq (format {meta['version']}, this one reads {VERSION}).",
+            f"{path} was written by a newer version of faceswap-hq (format {version}, this one reads {VERSION}).",
             "Update faceswap-hq: pip install -U faceswap-hq",
         )
+    _number(path, meta, "size")
+    points = _number(path, meta, "points")
     try:
-        table = pd.read_parquet(path / "faces.parquet")
-    except (OSError, ValueError) as error:
+        rows = _rows(path, pd.read_parquet(path / "faces.parquet"), points)
+    except (OSError, ValueError, TypeError, AttributeError) as error:
         raise UserError(f"{path / 'faces.parquet'} cannot be read: {error}.", "Extract the faceset again.") from error
-    points = int(meta["points"])
-    rows = tuple(
+    if not rows:
+        raise UserError(f"{path} holds no faces.", "Extract it again, from clips that show the person.")
+    return Faceset(path=path, meta=meta, rows=rows)
+
+
+def _number(path: Path, meta: dict[str, Any], key: str) -> int:
+    value = meta.get(key)
+    if not isinstance(value, int):
+        raise UserError(f"{path / 'faceset.yaml'} is damaged: {key} is {value!r}.", "Extract the faceset again.")
+    return value
+
+
+def _rows(path: Path, table: Any, points: int) -> tuple[FaceRow, ...]:
+    """The table's rows whose picture is there."""
+    return tuple(
         FaceRow(
             file=r.file, source=r.source, frame=int(r.frame), time=float(r.time),
             landmarks=np.asarray(r.landmarks, np.float32).reshape(points, 3),
@@ -113,9 +129,6 @@ def read_faceset(path: str | Path) -> Faceset:
         for r in table.itertuples()
         if _inside(path, r.file).is_file()
     )  # fmt: skip
-    if not rows:
-        raise UserError(f"{path} holds no faces.", "Extract it again, from clips that show the person.")
-    return Faceset(path=path, meta=meta, rows=rows)
 
 
 def _inside(root: Path, name: str) -> Path:

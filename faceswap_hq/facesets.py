@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import re
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from faceswap_hq import extract, files, places
+from faceswap_hq.errors import UserError
 from faceswap_hq.faceset import SUFFIX, Faceset, is_faceset, read_faceset
 
 
@@ -45,6 +47,7 @@ def open_person(
     path = cached_path(source, settings)
     with files.lock_beside(path):
         if is_faceset(path):
-            return read_faceset(path), None
+            with contextlib.suppress(UserError):  # a damaged one is made anew: it is the cache's, not the user's
+                return read_faceset(path), None
         report = extract.extract(source, path, settings, progress)
     return read_faceset(path), report

@@ -158,10 +158,11 @@ def render_pair(video: Path, swap: Swap, out: Path) -> tuple[str, Counts]:
         unsigned, control = scratch / "fake.mp4", scratch / "real.mp4"
         counts = _encode(plan, swap, unsigned, real=control)
         facts = swap.facts(plan, counts, sha256)
-        _sign_fake(unsigned, fake, plan, swap, facts)
+        signed = {real: scratch / "reals" / real.name, fake: scratch / "fakes" / fake.name}
+        _sign_fake(unsigned, signed[fake], plan, swap, facts)
         provenance.sign_video(
             control,
-            real,
+            signed[real],
             claim=provenance.Claim(
                 action="c2pa.transcoded", source_type=None, parent=video, title=real.name,
                 facts={"toolkit": facts["toolkit"], "target": facts["target"], "frames": facts["frames"],
@@ -169,6 +170,8 @@ def render_pair(video: Path, swap: Swap, out: Path) -> tuple[str, Counts]:
             ),
             key=swap.key,
         )  # fmt: skip
+        for final, made in signed.items():  # both are there, or neither
+            _publish(made, final)
     entry = {"id": name, "fake": f"fakes/{name}.mp4", "real": f"reals/{name}.mp4", **facts}
     entry["frames"] = [plan.start, plan.stop]
     entry["sha256"] = {"fake": files.sha256_file(fake), "real": files.sha256_file(real)}
@@ -183,14 +186,17 @@ def render_preview(video: Path, swap: Swap, frame: int, target: Path) -> None:
         UserError: If the clip has no such frame.
     """
     _refuse_overwriting(video, target)
+    if target.suffix.lower() != ".png":
+        raise UserError(f"{target}: a preview is a .png file.", f"For example -o {target.stem or 'preview'}.png")
     one = Swap(**{**vars(swap), "settings": RenderSettings(**{**vars(swap.settings), "frames": (frame, frame + 1)})})
     plan = _plan(video, one)
-    item = next(iter(render.swapped_frames(plan, one.model, one.settings)))
+    with contextlib.closing(render.swapped_frames(plan, one.model, one.settings)) as frames:
+        item = next(frames)
     picture = np.concatenate([item.frame.image, item.image], axis=1)
     counts = Counts(frames=1, with_face=1, swapped=1, passed=0, people=len(plan.faces.people), damaged=0, seconds={})
     with files.scratch_beside(target) as scratch:
         unsigned = scratch / "preview.png"
-        cv2.imwrite(str(unsigned), cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
+        unsigned.write_bytes(cv2.imencode(".png", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))[1].tobytes())
         claim = _fake_claim(target, plan, one.facts(plan, counts, files.sha256_file(video)))
         provenance.sign_image(unsigned, target, claim=claim, key=swap.key)
 
@@ -217,13 +223,20 @@ def _sign_fake(unsigned: Path, final: Path, plan: Plan, swap: Swap, facts: dict[
     provenance.sign_video(unsigned, final, claim=_fake_claim(final, plan, facts), key=swap.key)
 
 
+def _publish(made: Path, final: Path) -> None:
+    """Move a signed video and its sidecar from the scratch directory to their place."""
+    final.parent.mkdir(parents=True, exist_ok=True)
+    provenance.sidecar_path(made).replace(provenance.sidecar_path(final))
+    made.replace(final)
+
+
 def _identifier(video: Path, swap: Swap) -> str:
     parts = [swap.source, "onto", swap.target]
     if video.stem != swap.target:
         parts.append(video.stem)
     if swap.settings.frames is not None:
         parts.append("{}-{}".format(*swap.settings.frames))
-    return re.sub(r"[^\w.-]+", "_", "_".join(parts))[:150]
+    return re.sub(r"([^\w.-]|_)+", "_", "_".join(parts))[:150]
 
 
 class Manifest:
@@ -245,11 +258,13 @@ class Manifest:
         if not self.path.exists():
             return []
         value = files.read_json(self.path)
-        if not isinstance(value, dict) or value.get("format") != FORMAT or not isinstance(value.get("entries"), list):
-            raise UserError(f"{self.path} is damaged.", "Nothing was changed. Restore it, or render into another directory.")
-        if int(value.get("version", 0)) > VERSION:
+        whole = isinstance(value, dict) and value.get("format") == FORMAT and isinstance(value.get("version"), int)
+        if whole and value["version"] > VERSION:
             raise UserError(f"{self.path} was written by a newer version of faceswap-hq.", "pip install -U faceswap-hq")
-        return list(value["entries"])
+        entries = value.get("entries") if whole else None
+        if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+            raise UserError(f"{self.path} is damaged.", "Nothing was changed. Restore it, or render into another directory.")
+        return entries
 
     def put(self, entry: dict[str, Any]) -> None:
         """Add an entry, or replace the one with the same ``id``; safe against another render doing the same."""

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import glob
 import hashlib
 import json
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -82,7 +84,7 @@ def read_json(path: str | Path) -> Any:
         return json.loads(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise UserError(f"{path} is missing.") from None
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, RecursionError) as error:
         raise UserError(f"{path} cannot be read as JSON: {error}.") from error
 
 
@@ -92,7 +94,7 @@ def read_yaml(path: str | Path) -> Any:
         return yaml.safe_load(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise UserError(f"{path} is missing.") from None
-    except (yaml.YAMLError, ValueError, OSError) as error:
+    except (yaml.YAMLError, ValueError, OSError, RecursionError) as error:
         raise UserError(f"{path} cannot be read as YAML: {error}.") from error
 
 
@@ -107,22 +109,60 @@ def sha256_file(path: str | Path) -> str:
 
 @contextlib.contextmanager
 def scratch_beside(target: str | Path) -> Iterator[Path]:
-    """Yield a hidden directory beside ``target`` (the same disk, so that renames are atomic); removed at the end."""
+    """Yield a hidden directory beside ``target`` (the same disk, so that renames are atomic); removed at the end.
+
+    What a process that was killed left of the same target is removed too: half a video, unsigned, must not lie around.
+    """
     parent = Path(target).parent
     parent.mkdir(parents=True, exist_ok=True)
-    path = Path(tempfile.mkdtemp(prefix=f".{Path(target).stem[:40]}.", suffix=".part", dir=parent))
+    prefix = f".{Path(target).stem[:40]}."
+    for abandoned in parent.glob(f"{glob.escape(prefix)}*.part"):
+        with contextlib.suppress(OSError):
+            old = time.time() - abandoned.stat().st_mtime > 60  # not one that is just being made
+            if old and (lock := _lock(abandoned)) is not None:
+                shutil.rmtree(abandoned, ignore_errors=True)
+                os.close(lock)
+    path = Path(tempfile.mkdtemp(prefix=prefix, suffix=".part", dir=parent))
+    lock = _lock(path)
     try:
         yield path
     finally:
         shutil.rmtree(path, ignore_errors=True)
+        if lock is not None:
+            os.close(lock)
+
+
+def _lock(folder: Path) -> int | None:
+    """Lock a directory until the descriptor is closed or the process ends; None if another holds it or it can't be."""
+    if fcntl is None:
+        return None
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(descriptor)
+        return None
+    return descriptor
 
 
 @contextlib.contextmanager
-def lock_beside(target: str | Path) -> Iterator[None]:
-    """Hold an exclusive lock on a hidden file beside ``target``, so that two processes don't rewrite it at once."""
-    path = Path(target).with_name(f".{Path(target).name}.lock")
+def lock_beside(target: str | Path, *, wait: bool = True) -> Iterator[None]:
+    """Hold an exclusive lock on a hidden file beside ``target``, so that two processes don't rewrite it at once.
+
+    Args:
+        target: What is to be written; it need not exist.
+        wait: Wait for whoever holds the lock.
+
+    Raises:
+        UserError: Without ``wait``, if another process holds it.
+    """
+    target = Path(target)
+    path = target.resolve().with_name(f".{target.resolve().name}.lock")
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w") as stream:
         if fcntl is not None:
-            fcntl.flock(stream, fcntl.LOCK_EX)
+            try:
+                fcntl.flock(stream, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+            except BlockingIOError:
+                raise UserError(f"{target} is in use by another process.", "Wait for it, or stop it.") from None
         yield

@@ -92,7 +92,7 @@ class Counts:
     people: int
     """People found in the clip."""
     damaged: int
-    """Damaged parts that could not be decoded."""
+    """Frames lost or shown with guessed parts because the clip is damaged."""
     seconds: dict[str, float]
     """Busy time of each stage, s (stages run side by side; they don't add up to the wall clock)."""
 
@@ -186,7 +186,10 @@ def swapped_frames(
     device = device or next(model.parameters()).device
     seconds = seconds if seconds is not None else defaultdict(float)
     state = BlendState(settings.blend.temporal, seed=settings.seed)
-    frames = media.read_frames(plan.info.path, start=plan.start, stop=plan.stop, indices=indices)
+    if indices is None:
+        frames = media.read_frames(plan.info.path, start=plan.start, stop=plan.stop)
+    else:
+        frames = media.read_frames(plan.info.path, indices=indices)
     waiting: list[Future[Swapped]] = []
     try:
         with ThreadPoolExecutor(1, thread_name_prefix="blend") as pool, contextlib.closing(frames):
@@ -316,7 +319,7 @@ def write_video(
         swapped=swapped,
         passed=written - swapped,
         people=len(plan.faces.people),
-        damaged=plan.damage.frames_lost,
+        damaged=plan.damage.frames_lost + plan.damage.frames_damaged,
         seconds={key: round(value, 3) for key, value in seconds.items()},
     )
 

@@ -58,8 +58,8 @@ class ClipFaces:
     """Ordered by the number of frames they are seen in."""
     times: np.ndarray
     """float64 (frames,) presentation time of each frame, s."""
-    pts: np.ndarray
-    """int64 (frames,) presentation time stamps."""
+    frames: np.ndarray
+    """int64 (frames,) index of each frame; ascending, with gaps where frames were left out or lost."""
     cuts: tuple[int, ...]
     """Indices of the first frame after each cut."""
     frames_with_face: int
@@ -79,13 +79,13 @@ def follow(frames: Iterable[Frame], backend: LandmarkBackend, on_face: OnFace | 
     """
     tracks: list[Track] = []
     times: list[float] = []
-    pts: list[int] = []
+    indices: list[int] = []
     cuts: list[int] = []
     seen = shot = 0
     detect_cut = CutDetector()
     for position, frame in enumerate(frames):
         times.append(frame.time)
-        pts.append(frame.pts)
+        indices.append(frame.index)
         if detect_cut(frame.image):
             cuts.append(frame.index)
             shot = position
@@ -103,8 +103,34 @@ def follow(frames: Iterable[Frame], backend: LandmarkBackend, on_face: OnFace | 
     return ClipFaces(
         people=tuple(_people(tracks)),
         times=np.array(times, np.float64),
-        pts=np.array(pts, np.int64),
+        frames=np.array(indices, np.int64),
         cuts=tuple(cuts),
+        frames_with_face=seen,
+    )
+
+
+def by_size(pictures: Iterable[Frame], backend: LandmarkBackend, on_face: OnFace) -> ClipFaces:
+    """Find everybody in unrelated pictures, where there is nothing to follow: person N is each one's N-th largest face."""
+    tracks: list[Track] = []
+    times: list[float] = []
+    indices: list[int] = []
+    seen = 0
+    for picture in pictures:
+        times.append(picture.time)
+        indices.append(picture.index)
+        faces = sorted(backend.detect(picture.image), key=lambda face: -float(np.ptp(face[:, 1])))
+        seen += bool(faces)
+        for number, landmarks in enumerate(faces):
+            if number == len(tracks):
+                tracks.append(Track())
+            tracks[number].frames.append(picture.index)
+            tracks[number].landmarks.append(landmarks)
+            on_face(picture, number, landmarks)
+    return ClipFaces(
+        people=tuple(_person(number + 1, [number], tracks) for number in range(len(tracks))),
+        times=np.array(times, np.float64),
+        frames=np.array(indices, np.int64),
+        cuts=(),
         frames_with_face=seen,
     )
 

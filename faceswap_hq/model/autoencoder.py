@@ -43,6 +43,11 @@ class ModelSettings:
     def __post_init__(self) -> None:
         for name in ("encoder_channels", "decoder_channels", "residual"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
+        for name, least in (("encoder_channels", 1), ("decoder_channels", 1), ("residual", 0)):
+            if min(getattr(self, name), default=least) < least:
+                raise UserError(f"`{name}` holds a number below {least}.")
+        if self.bottleneck < 1 or self.base_channels < 1:
+            raise UserError("`bottleneck` and `base_channels` must be positive.")
         expected = 8 * 2 ** (len(self.decoder_channels) + 1)
         if self.resolution != expected:
             raise UserError(f"{len(self.decoder_channels)} decoder stages make {expected} pixels, not {self.resolution}.")

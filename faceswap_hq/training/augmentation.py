@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -31,8 +32,8 @@ class AugmentSettings:
     """Gain of each color channel, share; input and target alike."""
 
     def __post_init__(self) -> None:
-        if not 0 <= self.flip <= 1 or min(vars(self).values()) < 0:
-            raise UserError("Augmentation ranges must not be negative, and `flip` must be a probability.")
+        if not all(0 <= value < math.inf for value in vars(self).values()) or self.flip > 1 or self.zoom >= 1:
+            raise UserError("Augmentation ranges must not be negative, `zoom` below 1, and `flip` a probability.")
 
 
 def augment(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -87,25 +88,29 @@ def restore(
         run: The run's directory.
         model: Gets the weights.
         optimizer: Gets its state.
-        warn: Told of every damaged checkpoint that was passed over.
+        warn: Told of every damaged checkpoint that was passed over (and renamed to ``damaged-...``).
 
     Returns:
         How far the run had come, or None if it has no checkpoint yet.
 
     Raises:
-        UserError: If there are checkpoints and all are damaged: a run is never started over silently.
+        UserError: If there are checkpoints and all are damaged (a run is never started over silently), or one is of a
+            newer version.
     """
-    candidates = found(run)
-    for path in candidates:
+    damaged: list[Path] = []
+    for path in found(run):
         try:
-            state, weights, moments = _read(path)
+            progress, weights, moments = _read(path)
             model.load_state_dict(weights)
             _load_optimizer(optimizer, moments)
-        except (OSError, ValueError, KeyError, RuntimeError, SafetensorError, UserError) as error:
-            warn(f"{path} is damaged ({str(error).splitlines()[0]}); trying the one before.")
+        except _DAMAGE as error:
+            warn(f"{path} is damaged ({(str(error) or type(error).__name__).splitlines()[0]}); trying the one before.")
+            damaged.append(path)
             continue
-        return Progress(step=int(state["step"]), seconds=float(state["seconds"]))
-    if candidates:
+        for old in damaged:  # out of the way of those to come, but not gone
+            old.rename(old.with_name(f"damaged-{old.name}-{time.time_ns():x}"))
+        return progress
+    if damaged:
         raise UserError(
             f"All checkpoints in {run / 'checkpoints'} are damaged.",
             "Restore them from a backup, or train into another directory with --model.",
@@ -113,14 +118,25 @@ def restore(
     return None
 
 
-def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor], dict[str, Tensor]]:
-    state = files.read_json(path / _STATE)
+class _DamagedError(Exception):
+    """What was read is not what was written."""
+
+
+_DAMAGE = (_DamagedError, OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError, SafetensorError)
+
+
+def _read(path: Path) -> tuple[Progress, dict[str, Tensor], dict[str, Tensor]]:
+    try:
+        state = files.read_json(path / _STATE)
+    except UserError as error:
+        raise _DamagedError(error.message) from error
     if int(state["version"]) > VERSION:
-        raise UserError(f"{path} was written by a newer version of faceswap-hq.")
-    for name, digest in state["sha256"].items():
-        if files.sha256_file(path / name) != digest:
-            raise ValueError(f"{name} does not match its checksum")
-    return state, load_file(path / _WEIGHTS), load_file(path / _OPTIMIZER)
+        raise UserError(f"{path} was written by a newer version of faceswap-hq.", "pip install -U faceswap-hq")
+    for name in (_WEIGHTS, _OPTIMIZER):
+        if files.sha256_file(path / name) != state["sha256"][name]:
+            raise _DamagedError(f"{name} does not match its checksum")
+    progress = Progress(step=int(state["step"]), seconds=float(state["seconds"]))
+    return progress, load_file(path / _WEIGHTS), load_file(path / _OPTIMIZER)
 
 
 def _optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
@@ -131,9 +147,18 @@ def _optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
 
 
 def _load_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
+    """Give an optimizer its moments back, laid out in memory like their parameters.
+
+    Files hold plain row-major tensors, while the weights of convolutions lie channels-last; a fused optimizer walks both by
+    address and would pair each weight with another's moments.
+    """
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     state: dict[int, dict[str, Tensor]] = {}
     for key, value in tensors.items():
         index, name = key.split(".", 1)
+        parameter = parameters[int(index)]
+        if value.shape == parameter.shape:
+            value = torch.empty_like(parameter, dtype=value.dtype).copy_(value)
         state.setdefault(int(index), {})[name] = value
     optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
 
@@ -142,7 +167,7 @@ def clean(run: Path) -> None:
     """Remove what an interrupted write left behind."""
     for part in (run / "checkpoints").glob(".*.part"):
         shutil.rmtree(part, ignore_errors=True)
-    for part in run.glob(".*.part*"):
+    for part in run.rglob(".*.part*"):
         if part.is_file():
             part.unlink(missing_ok=True)
 

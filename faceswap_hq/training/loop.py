@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 
+from faceswap_hq import files
 from faceswap_hq.errors import UserError
 from faceswap_hq.faceset import Faceset
 from faceswap_hq.model import SwapAutoencoder
@@ -35,7 +36,7 @@ class Budget:
     def __post_init__(self) -> None:
         if (self.steps is None) == (self.minutes is None):
             raise UserError("Give either steps or minutes.")
-        if (self.steps is not None and self.steps < 1) or (self.minutes is not None and self.minutes <= 0):
+        if (self.steps is not None and self.steps < 1) or (self.minutes is not None and not 0 < self.minutes < math.inf):
             raise UserError("The budget must be positive.")
 
     def share(self, progress: Progress) -> float:
@@ -189,25 +190,26 @@ def train(
         warn: Told of damage that was worked around.
 
     Raises:
-        UserError: For a directory that is something else, a damaged run, or a loss that is no number.
+        UserError: For a directory that is something else or in use, a damaged run, or a loss that is no number.
     """
     where = choose_device(device)
     people = [load_person(faceset, settings.model.resolution, settings.coverage) for faceset in facesets]
     sources = {faceset.name: str(faceset.path.name) for faceset in facesets}
     if len(sources) != len(facesets):
         raise UserError("Two people have the same name.", "Rename a clip or faceset: its name is the person's name.")
-    settings = runs.prepare(run, settings, sources)
-    if settings.precision == "auto":
-        settings = resolve_precision(settings, people, where)
-        runs.write_config(run, settings, sources)
-    say(f"training on {where}, {settings.precision}, {len(people)} people, {sum(len(p.images) for p in people)} faces")
-    checkpoints.clean(run)
-    trainer = Trainer(settings, people, where)
-    resumed = checkpoints.restore(run, trainer.model, trainer.optimizer, warn)
-    if resumed is not None:
-        trainer.progress = resumed
-        say(f"resuming at step {resumed.step} ({resumed.seconds / 60:.1f} minutes trained)")
-    return _train(run, trainer, budget, report)
+    with files.lock_beside(run, wait=False):
+        settings = runs.prepare(run, settings, sources)
+        if settings.precision == "auto":
+            settings = resolve_precision(settings, people, where)
+            runs.write_config(run, settings, sources)
+        say(f"training on {where}, {settings.precision}, {len(people)} people, {sum(len(p.images) for p in people)} faces")
+        checkpoints.clean(run)
+        trainer = Trainer(settings, people, where)
+        resumed = checkpoints.restore(run, trainer.model, trainer.optimizer, warn)
+        if resumed is not None:
+            trainer.progress = resumed
+            say(f"resuming at step {resumed.step} ({resumed.seconds / 60:.1f} minutes trained)")
+        return _train(run, trainer, budget, report)
 
 
 def _train(run: Path, trainer: Trainer, budget: Budget, report: Report | None) -> Result:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+
+from faceswap_hq.errors import UserError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,6 +28,11 @@ class LossSettings:
     """What a pixel in the eyes or the mouth weighs more."""
     mask: float = 0.2
     """Binary cross entropy of the learned mask."""
+
+    def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            if not 0 <= value < math.inf:
+                raise UserError(f"The loss's weight {name} must not be negative, but is {value}.")
 
 
 WINDOW = 8

@@ -175,6 +175,6 @@ def load_model(run: str | Path) -> tuple[SwapAutoencoder, ModelCard]:
         model.load_state_dict(load_file(weights))
     except FileNotFoundError:
         raise UserError(f"{weights} is missing.", mend) from None
-    except (KeyError, TypeError, ValueError, RuntimeError, SafetensorError) as error:
+    except (KeyError, TypeError, ValueError, RuntimeError, OSError, SafetensorError) as error:
         raise UserError(f"{run} is damaged: {str(error).splitlines()[0]}.", mend) from error
     return model.eval(), card

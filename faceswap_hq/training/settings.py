@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import types
 import typing
 from dataclasses import dataclass, field
@@ -63,10 +64,13 @@ class TrainSettings:
             raise UserError(f"precision is auto, float32 or bfloat16, not {self.precision!r}.")
         if not 0 < self.coverage * MARGIN <= 1.0 + 1e-9:
             raise UserError(f"coverage must lie in (0, {1 / MARGIN:g}], not {self.coverage}.")
-        if self.batch < 1 or self.keep < 1 or self.warmup < 0:
-            raise UserError("batch and keep must be at least 1, warmup not negative.")
-        if self.learning_rate <= 0 or self.minutes <= 0 or self.save_minutes <= 0 or self.preview_minutes <= 0:
-            raise UserError("The learning rate and all times must be positive.")
+        if self.batch < 1 or self.keep < 1 or self.warmup < 0 or self.seed < 0:
+            raise UserError("batch and keep must be at least 1, warmup and seed not negative.")
+        positive = (self.learning_rate, self.clip, self.minutes, self.save_minutes, self.preview_minutes)
+        if not all(0 < value < math.inf for value in positive):
+            raise UserError("The learning rate, clip and all times must be positive numbers.")
+        if not (0 <= self.final_rate <= 1 and 0 <= self.beta2 < 1):
+            raise UserError("final_rate must lie in [0, 1] and beta2 in [0, 1).")
 
 
 def to_dict(settings: Any) -> dict[str, Any]:
@@ -94,7 +98,7 @@ def from_dict(cls: type[T], values: Any, where: str) -> T:
     if not isinstance(values, dict):
         raise UserError(f"{where}: expected a table of settings.")
     hints = typing.get_type_hints(cls)
-    unknown = sorted(set(values) - set(hints))
+    unknown = sorted(map(str, set(values) - set(hints)))
     if unknown:
         raise UserError(f"{where}: unknown setting {unknown[0]!r}.", f"Known: {', '.join(hints)}.")
     return cls(**{key: _convert(hints[key], value, f"{where}: {key}") for key, value in values.items()})
@@ -103,7 +107,9 @@ def from_dict(cls: type[T], values: Any, where: str) -> T:
 def _convert(hint: Any, value: Any, where: str) -> Any:
     if dataclasses.is_dataclass(hint):
         return from_dict(typing.cast("type[Any]", hint), value, where)
-    if typing.get_origin(hint) is tuple and isinstance(value, (list, tuple)):
+    if typing.get_origin(hint) is tuple:
+        if not isinstance(value, (list, tuple)):
+            raise UserError(f"{where} must be a list, not {value!r}.")
         return tuple(_convert(typing.get_args(hint)[0], item, where) for item in value)
     if isinstance(hint, types.UnionType) and value is None:
         return None

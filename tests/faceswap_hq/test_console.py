@@ -5,8 +5,10 @@ from __future__ import annotations
 import errno
 import io
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Annotated
 
@@ -87,13 +89,13 @@ def app() -> typer.Typer:
         (["count", "3"], 0, "counted 3", ""),
         (["count", "3", "--leave", "7"], 7, "counted 3", ""),
         (["count", "3", "--stop"], 130, "counted 3", "stopped."),
-        (["count", "x"], 2, "", "x"),
-        (["count", "--", "-1"], 2, "", "-1"),
-        (["count"], 2, "", "NUMBER"),
+        (["count", "x"], 2, "", "valid integer"),
+        (["count", "--", "-1"], 2, "", "Error"),
+        (["count"], 2, "", "Missing argument"),
         (["count", "1", "--what"], 2, "", "--what"),
         (["what"], 2, "", "what"),
         (["nothing"], 2, "", "error: nothing."),
-        (["count", "--help"], 0, "NUMBER", ""),
+        (["count", "--help"], 0, "Usage", ""),
     ],
 )
 def test_run_app(app, capfd, arguments, code, out, err):
@@ -102,6 +104,25 @@ def test_run_app(app, capfd, arguments, code, out, err):
     assert out in printed.out
     assert err in printed.err
     assert "Traceback" not in printed.err
+
+
+def test_a_request_to_end_is_taken_like_ctrl_c(capfd):
+    app = typer.Typer()
+    cleaned = []
+
+    @app.command()
+    def wait() -> None:
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(10)
+        finally:
+            cleaned.append(True)
+
+    before = signal.getsignal(signal.SIGTERM)
+    assert run_app(app, []) == 130
+    assert cleaned
+    assert signal.getsignal(signal.SIGTERM) is before
+    assert "stopped." in capfd.readouterr().err
 
 
 def test_say_and_warn(capfd):

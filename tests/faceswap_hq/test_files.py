@@ -35,6 +35,7 @@ class TestAtomicPath:
     def test_an_interruption_leaves_the_old(self, tmp_path, failure):
         target = tmp_path / "x.json"
         target.write_text("old")
+
         def write() -> None:
             with files.atomic_path(target) as path:
                 path.write_text("half")
@@ -95,7 +96,7 @@ class TestJsonAndYaml:
             files.read_json(tmp_path / "x.json")
 
     @pytest.mark.parametrize(
-        "content", [b"a: [", b"\xff\xfe\x00", b"a: b: c", b"!!python/name:os.system x", b"[" * 5000]
+        "content", [b"a: [", b"\xff\xfe\x00", b"a: b: c", b"!!python/name:os.system x", b"[" * 1000]
     )
     def test_damaged_yaml(self, tmp_path, content):
         (tmp_path / "x.yaml").write_bytes(content)
@@ -130,6 +131,21 @@ def test_scratch_is_beside_and_removed(tmp_path):
     with pytest.raises(KeyboardInterrupt):
         write()
     assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_what_a_killed_process_left_is_removed(tmp_path):
+    """Of the same target, when nobody holds it any more; another target's, a living one's and a new one's stay."""
+    names = [".fake.dead.part", ".fake.young.part", ".other.dead.part", ".fake.x.part.mp4"]
+    for name in names:
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "unsigned.mp4").write_bytes(b"half")
+        if "young" not in name:
+            os.utime(tmp_path / name, (1, 1))
+    with files.scratch_beside(tmp_path / "fake.mp4") as living:
+        os.utime(living, (1, 1))
+        with files.scratch_beside(tmp_path / "fake.mp4"):
+            assert living.exists()
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(names[1:])
 
 
 COUNTER = """

@@ -307,19 +307,19 @@ class TestUnusualClips:
 
 def test_filters_start_anew_where_something_new_begins(monkeypatch, model, tmp_path):
     """At cuts, after gaps, and where too small a face was passed over: blending must not remember what was before."""
-    heights = [80] * 5 + [20] * 3 + [80] * 4
-    pictures = [mark(np.full((180, 200, 3), 30 if i < 10 else 220, np.uint8), i) for i in range(12)]
+    heights = [80] * 5 + [72] * 3 + [80] * 4
+    settings = replace(PLAIN, min_size=76)
+    faces = [face_at(100, 95, height) for height in heights]
+    walls = [np.full((180, 200, 3), 30 if i < 10 else 220, np.uint8) for i in range(12)]
+    pictures = [mark(paint(wall, face, 1), i) for i, (wall, face) in enumerate(zip(walls, faces, strict=True))]
     clip = write_clip(tmp_path / "c.mp4", pictures)
-    use_backend(monkeypatch, Known([[face_at(100, 90, h)] for h in heights], marked=True))
+    use_backend(monkeypatch, Known([[face] for face in faces], marked=True))
     resets = []
-    monkeypatch.setattr(render.BlendState, "reset", lambda self: resets.append(len(seen)))
-    seen: list[int] = []
-    found = plan(clip, model, 0.74, PLAIN)
-    monkeypatch.setattr(render, "BATCH", 1)
+    monkeypatch.setattr(render.BlendState, "reset", lambda self: resets.append(self))
+    found = plan(clip, model, 0.74, settings)
     resets.clear()
-    for item in swapped_frames(found, model, PLAIN):
-        seen.append(item.frame.index)
-    assert {0, 8, 10} <= set(found.new)
+    assert sum(item.face is not None for item in swapped_frames(found, model, settings)) == 9
+    assert found.new == {0, 8, 10}
     assert len(resets) == 3
 
 
