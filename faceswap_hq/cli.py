@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     name="faceswap-hq",
-    help="Make good face swaps for detector research: extract, train, render. Every rendered video is signed as an AI face swap.",
+    help="Make good face swaps for detector research: extract, train, render. "
+    "Every rendered video is signed as an AI face swap.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -27,7 +28,9 @@ app = typer.Typer(
 
 Device = Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, mps; default: the best there is.")]
 Backend = Annotated[str, typer.Option(help="Landmark backend: mediapipe (offline) or face-alignment.")]
-PersonNumber = Annotated[int, typer.Option("--person", min=1, help="Which person of a clip; 1 is the one seen longest.")]
+PersonNumber = Annotated[
+    int, typer.Option("--person", min=1, help="Which person of a clip; 1 is the one seen longest.")
+]
 Overrule = Annotated[bool, typer.Option("--version", help="Print the version and leave.", is_eager=True)]
 
 
@@ -51,13 +54,18 @@ def _say_report(report: Report) -> None:
         if people > 1:
             say(f"{source}: {people} people. Choose with --person N; see {report.contact_sheet}")
     dropped = ", ".join(f"{n} {REASONS[reason]}" for reason, n in report.dropped.items()) or "none"
-    say(f"{report.kept} faces kept; sorted out: {dropped}; {report.frames_without_face} of {report.frames} frames without a face")
+    without = f"{report.frames_without_face} of {report.frames} frames without a face"
+    say(f"{report.kept} faces kept; sorted out: {dropped}; {without}")
 
 
 @app.command()
 def extract(
-    source: Annotated[Path, typer.Argument(metavar="INPUT", help="A video, a folder of videos or a folder of pictures.")],
-    output: Annotated[Path | None, typer.Option("-o", "--output", help="Faceset to write; default INPUT's name + .faceset")] = None,
+    source: Annotated[
+        Path, typer.Argument(metavar="INPUT", help="A video, a folder of videos or a folder of pictures.")
+    ],
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="Faceset to write; default INPUT's name + .faceset")
+    ] = None,
     person: PersonNumber = 1,
     size: Annotated[int, typer.Option(help="Side of the aligned faces, pixels.")] = 256,
     every: Annotated[int, typer.Option(min=1, help="Take each N-th frame.")] = 1,
@@ -66,8 +74,8 @@ def extract(
     """Find one person's faces, align them, sort out the bad ones, and write a faceset."""
     from faceswap_hq.extract import ExtractSettings
     from faceswap_hq.extract import extract as run
-    from faceswap_hq.facesets import person_name
     from faceswap_hq.faceset import SUFFIX
+    from faceswap_hq.facesets import person_name
 
     target = output or Path(person_name(source) + SUFFIX)
     settings = ExtractSettings(person=person, size=size, every=every, backend=backend)
@@ -80,10 +88,16 @@ def extract(
 def train(
     src: Annotated[Path, typer.Option(help="The person whose face is put in: a video, folder or faceset.")],
     dst: Annotated[Path, typer.Option(help="The person it is put onto: a video, folder or faceset.")],
-    model: Annotated[Path | None, typer.Option(help="Run directory; default models/SRC-DST. An existing run is resumed.")] = None,
+    model: Annotated[
+        Path | None, typer.Option(help="Run directory; default models/SRC-DST. An existing run is resumed.")
+    ] = None,
     preset: Annotated[str, typer.Option(help="fast (128 px, CPU), hq (256 px, GPU), or a YAML file.")] = "fast",
-    minutes: Annotated[float | None, typer.Option(min=0.01, help="Train for so long in total, over all sessions.")] = None,
-    steps: Annotated[int | None, typer.Option(min=1, help="Train for so many steps in total, over all sessions.")] = None,
+    minutes: Annotated[
+        float | None, typer.Option(min=0.01, help="Train for so long in total, over all sessions.")
+    ] = None,
+    steps: Annotated[
+        int | None, typer.Option(min=1, help="Train for so many steps in total, over all sessions.")
+    ] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Seed of the run; default the preset's.")] = None,
     backend: Backend = "mediapipe",
     device: Device = None,
@@ -157,8 +171,12 @@ def find_model(model: Path | None) -> Path:
     if len(found) == 1:
         return found[0]
     if not found:
-        raise UserError("There is no trained model under models/.", "Train one, or name its directory with --model DIR.")
-    raise UserError(f"There are {len(found)} models under models/.", f"Say which: {' or '.join(f'--model {p}' for p in found[:4])}")
+        raise UserError(
+            "There is no trained model under models/.", "Train one, or name its directory with --model DIR."
+        )
+    raise UserError(
+        f"There are {len(found)} models under models/.", f"Say which: {' or '.join(f'--model {p}' for p in found[:4])}"
+    )
 
 
 def blend_settings(name: str) -> BlendSettings:
@@ -199,10 +217,16 @@ def render(
     out_dir: Annotated[Path, typer.Option(help="Without -o: fakes/, reals/ and manifest.json go here.")] = Path("out"),
     frames: Annotated[str | None, typer.Option(metavar="A:B", help="Only frames A to B (B not included).")] = None,
     compare: Annotated[bool, typer.Option("--compare", help="Original and swap side by side (needs -o).")] = False,
-    preview: Annotated[int | None, typer.Option(min=0, metavar="N", help="Just frame N, side by side, as a PNG.")] = None,
+    preview: Annotated[
+        int | None, typer.Option(min=0, metavar="N", help="Just frame N, side by side, as a PNG.")
+    ] = None,
     person: PersonNumber = 1,
-    source_person: Annotated[str | None, typer.Option(help="Whose face is put in; default the model's first person.")] = None,
-    target_person: Annotated[str | None, typer.Option(help="Who the video shows; default the model's other person.")] = None,
+    source_person: Annotated[
+        str | None, typer.Option(help="Whose face is put in; default the model's first person.")
+    ] = None,
+    target_person: Annotated[
+        str | None, typer.Option(help="Who the video shows; default the model's other person.")
+    ] = None,
     blend: Annotated[str, typer.Option(help="none (plain paste), classic, best, or a YAML file.")] = "best",
     backend: Backend = "mediapipe",
     device: Device = None,
@@ -273,10 +297,12 @@ def actors(
 
 @app.command()
 def demo(
-    output: Annotated[Path, typer.Option("-o", "--output", help="Directory for everything the demo makes.")] = Path("demo"),
+    output: Annotated[Path, typer.Option("-o", "--output", help="Directory for everything the demo makes.")] = Path(
+        "demo"
+    ),
     seed: Annotated[int, typer.Option(min=0, help="Seed of actors, training and folds.")] = 0,
 ) -> None:
-    """The whole loop on virtual actors: make, train, render, stress a detector, fine-tune, report. About ten minutes."""
+    """The whole loop on virtual actors: make, train, render, stress a detector, fine-tune, report. Ten minutes."""
     from faceswap_hq.demo import run
 
     run(output, seed=seed)

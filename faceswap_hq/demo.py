@@ -1,8 +1,8 @@
 """`faceswap-hq demo`: the whole loop on virtual actors, from nothing to a report.
 
-Fourteen actors. Six of them, with crude fakes (plain paste), train a detector; it is stressed with the other eight: swapped
-crudely, which is the detector's own kind of data, and swapped well. The eight are swapped in pairs, so that the stress test can
-fold them without testing any fake by a detector that was fine-tuned on one of its people.
+Fourteen actors. Six of them, with crude fakes (plain paste), train a detector; it is stressed with the other eight:
+swapped crudely, which is the detector's own kind of data, and swapped well. The eight are swapped in pairs, so that the
+stress test can fold them without testing any fake by a detector that was fine-tuned on one of its people.
 """
 
 from __future__ import annotations

@@ -27,7 +27,11 @@ class Check:
 
 def examine() -> Iterator[Check]:
     """Look at versions, devices, codecs, backends and directories, one after the other."""
-    yield Check(name="faceswap-hq", ok=True, detail=f"{__version__} on Python {platform.python_version()}, {platform.platform()}")
+    yield Check(
+        name="faceswap-hq",
+        ok=True,
+        detail=f"{__version__} on Python {platform.python_version()}, {platform.platform()}",
+    )
     for package in ("torch", "torchvision", "timm", "mediapipe", "numpy", "av", "c2pa-python"):
         yield _version(package)
     yield from _devices()
@@ -40,7 +44,10 @@ def examine() -> Iterator[Check]:
         else "not installed (optional): pip install 'faceswap-hq[face-alignment]'",
     )  # fmt: skip
     yield _signing()
-    for name, path in (("models are kept in", Path("models").resolve()), ("facesets are cached in", places.cache_dir())):
+    for name, path in (
+        ("models are kept in", Path("models").resolve()),
+        ("facesets are cached in", places.cache_dir()),
+    ):
         yield Check(name=name, ok=True, detail=f"{path} ({_free(path)} free)")
 
 
@@ -64,14 +71,18 @@ def _devices() -> Iterator[Check]:
     except ImportError:  # named above
         return
     features = torch.backends.cpu.get_cpu_capability()
-    yield Check(name="CPU", ok=True, detail=f"{os.cpu_count()} cores, {features}, {torch.get_num_threads()} threads for torch")
+    yield Check(
+        name="CPU", ok=True, detail=f"{os.cpu_count()} cores, {features}, {torch.get_num_threads()} threads for torch"
+    )
     if torch.cuda.is_available():
         for i in range(torch.cuda.device_count()):
             properties = torch.cuda.get_device_properties(i)
             memory = properties.total_memory / 2**30
             yield Check(name=f"cuda:{i}", ok=True, detail=f"{properties.name}, {memory:.0f} GiB")
     else:
-        yield Check(name="CUDA", ok=False, optional=True, detail="no GPU that torch can use; everything works on the CPU")
+        yield Check(
+            name="CUDA", ok=False, optional=True, detail="no GPU that torch can use; everything works on the CPU"
+        )
 
 
 def _encoder() -> Check:

@@ -22,7 +22,21 @@ from faceswap_hq.faces import alignment, regions
 from faceswap_hq.faces.landmarks import BACKENDS, LandmarkBackend, open_backend
 from faceswap_hq.faces.tracking import ClipFaces, Person, by_size, follow
 
-VIDEO_SUFFIXES = (".mp4", ".mov", ".m4v", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".ts", ".mts", ".wmv", ".flv", ".gif")
+VIDEO_SUFFIXES = (
+    ".mp4",
+    ".mov",
+    ".m4v",
+    ".mkv",
+    ".webm",
+    ".avi",
+    ".mpg",
+    ".mpeg",
+    ".ts",
+    ".mts",
+    ".wmv",
+    ".flv",
+    ".gif",
+)
 PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
 
 REASONS = {
@@ -210,7 +224,9 @@ def _raise_nothing(sources: list[Path], frames: int, dropped: Counter[str], warn
     name = sources[0] if len(sources) == 1 else sources[0].parent
     if dropped:
         reasons = ", ".join(f"{n} {REASONS[key]}" for key, n in dropped.items())
-        raise UserError(f"{name}: no usable face in {frames} frames ({reasons}).", "Use footage with a larger, sharper face.")
+        raise UserError(
+            f"{name}: no usable face in {frames} frames ({reasons}).", "Use footage with a larger, sharper face."
+        )
     details = f" ({'; '.join(warnings)})" if warnings and len(sources) > 1 else ""
     raise UserError(f"{name}: no face found in {frames} frames{details}.", "Use footage that shows a face.")
 
@@ -368,7 +384,9 @@ def _contact_sheet(work: Path, clip: _Clip, faces: ClipFaces, per_person: int = 
         cells += [np.full((side, side, 3), 32, np.uint8)] * (per_person - len(cells))
         label = np.full((side, 110, 3), 32, np.uint8)
         for line, text in enumerate((f"person {person.number}", f"{len(person.frames)} frames")):
-            cv2.putText(label, text, (6, 40 + 22 * line), cv2.FONT_HERSHEY_SIMPLEX, 0.45, (255, 255, 255), 1, cv2.LINE_AA)
+            cv2.putText(
+                label, text, (6, 40 + 22 * line), cv2.FONT_HERSHEY_SIMPLEX, 0.45, (255, 255, 255), 1, cv2.LINE_AA
+            )
         sheet.append(np.concatenate([label, *cells], axis=1))
     if sheet:
         files.write_bytes(work / "people.png", cv2.imencode(".png", np.concatenate(sheet))[1].tobytes())

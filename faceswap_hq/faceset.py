@@ -1,4 +1,4 @@
-"""One person's aligned faces on disk: ``NAME.faceset/`` with ``faces/*.jpg``, ``faces.parquet`` and ``faceset.yaml``."""
+"""One person's aligned faces on disk: ``NAME.faceset/`` with ``faces/*.jpg``, ``faces.parquet``, ``faceset.yaml``."""
 
 from __future__ import annotations
 
@@ -124,7 +124,8 @@ def _rows(path: Path, table: Any, points: int) -> tuple[FaceRow, ...]:
             landmarks=np.asarray(r.landmarks, np.float32).reshape(points, 3),
             landmarks_crop=np.asarray(r.landmarks_crop, np.float32).reshape(points, 2),
             matrix=np.asarray(r.matrix, np.float32).reshape(2, 3),
-            yaw=float(r.yaw), pitch=float(r.pitch), roll=float(r.roll), sharpness=float(r.sharpness), size=float(r.size),
+            yaw=float(r.yaw), pitch=float(r.pitch), roll=float(r.roll),
+            sharpness=float(r.sharpness), size=float(r.size),
         )
         for r in table.itertuples()
         if _inside(path, r.file).is_file()
@@ -135,7 +136,9 @@ def _inside(root: Path, name: str) -> Path:
     """A file named by the table, which must stay under the faceset."""
     path = (root / name).resolve()
     if not path.is_relative_to(root.resolve()):
-        raise UserError(f"{root / 'faces.parquet'} names a file outside its faceset: {name}.", "Do not use this faceset.")
+        raise UserError(
+            f"{root / 'faces.parquet'} names a file outside its faceset: {name}.", "Do not use this faceset."
+        )
     return path
 
 

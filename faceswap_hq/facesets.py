@@ -1,4 +1,4 @@
-"""Facesets on demand: what a user calls a person may be a faceset, a video or a folder; extraction is cached by content."""
+"""Facesets on demand: a person may be a faceset, a video or a folder; extractions are cached by content."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def cached_path(source: Path, settings: extract.ExtractSettings) -> Path:
 
 
 def person_name(source: Path) -> str:
-    """The person's name: the file's or folder's, without its ending, in letters, digits, dots, dashes and underscores."""
+    """The person's name: the file's or folder's, without its ending, in letters, digits, dots, dashes, underscores."""
     resolved = source.resolve()
     stem = resolved.stem if resolved.is_file() else resolved.name.removesuffix(SUFFIX)
     return re.sub(r"[^\w.-]+", "_", stem).strip("._") or "person"

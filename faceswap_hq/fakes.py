@@ -1,4 +1,4 @@
-"""What leaves the renderer: single files, or ``out/`` with every fake beside its matched real and a manifest; all signed."""
+"""What leaves the renderer, signed: single files, or ``out/`` with fakes, their matched reals and a manifest."""
 
 from __future__ import annotations
 
@@ -98,7 +98,9 @@ def open_swap(
             )
         target = others[0]
     if target == source:
-        raise UserError(f"{source!r} cannot be put onto themselves.", "Choose another --source-person or --target-person.")
+        raise UserError(
+            f"{source!r} cannot be put onto themselves.", "Choose another --source-person or --target-person."
+        )
     place = choose_device(device)
     return Swap(
         run=run, model=model.to(place), card=card, device=str(place), source=source, target=target, key=key,
@@ -146,7 +148,7 @@ def render_file(video: Path, swap: Swap, target: Path, *, compare: bool = False)
 
 
 def render_pair(video: Path, swap: Swap, out: Path) -> tuple[str, Counts]:
-    """Write ``fakes/ID.mp4``, its matched ``reals/ID.mp4`` and their entry in ``manifest.json``; returns ID and counts."""
+    """Write ``fakes/ID.mp4``, its matched ``reals/ID.mp4`` and their manifest entry; returns the ID and the counts."""
     manifest = Manifest(out)
     manifest.read()  # a damaged one is reported before an hour of work, not after
     name = _identifier(video, swap)
@@ -263,7 +265,9 @@ class Manifest:
             raise UserError(f"{self.path} was written by a newer version of faceswap-hq.", "pip install -U faceswap-hq")
         entries = value.get("entries") if whole else None
         if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
-            raise UserError(f"{self.path} is damaged.", "Nothing was changed. Restore it, or render into another directory.")
+            raise UserError(
+                f"{self.path} is damaged.", "Nothing was changed. Restore it, or render into another directory."
+            )
         return entries
 
     def put(self, entry: dict[str, Any]) -> None:

@@ -42,7 +42,9 @@ def atomic_path(target: str | Path) -> Iterator[Path]:
     """
     target = Path(target)
     target.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, name = tempfile.mkstemp(prefix=f".{target.stem[:40]}.", suffix=f".part{target.suffix}", dir=target.parent)
+    descriptor, name = tempfile.mkstemp(
+        prefix=f".{target.stem[:40]}.", suffix=f".part{target.suffix}", dir=target.parent
+    )
     os.close(descriptor)
     temporary = Path(name)
     try:

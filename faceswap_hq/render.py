@@ -117,7 +117,9 @@ def plan(
         backend.close()
     count = len(faces.times)
     if count == 0:
-        raise UserError(f"{video} has no frame in the range asked for.", "Give a range inside the clip: --frames START:STOP")
+        raise UserError(
+            f"{video} has no frame in the range asked for.", "Give a range inside the clip: --frames START:STOP"
+        )
     if not faces.people:
         raise UserError(f"{video}: no face found in {count} frames.", "There is nothing to swap in this clip.")
     if settings.person > len(faces.people):

@@ -110,7 +110,7 @@ def follow(frames: Iterable[Frame], backend: LandmarkBackend, on_face: OnFace | 
 
 
 def by_size(pictures: Iterable[Frame], backend: LandmarkBackend, on_face: OnFace) -> ClipFaces:
-    """Find everybody in unrelated pictures, where there is nothing to follow: person N is each one's N-th largest face."""
+    """Find everybody in unrelated pictures, where nothing can be followed: person N is each one's N-th largest face."""
     tracks: list[Track] = []
     times: list[float] = []
     indices: list[int] = []

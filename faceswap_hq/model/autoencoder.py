@@ -1,10 +1,10 @@
 """One shared encoder, one decoder a person.
 
-Every face, whoever's it is, goes through the same encoder into the same bottleneck; each person has a decoder that has only
-ever learned to draw that person. Trained to reconstruct, the bottleneck comes to hold what the people share (expression,
-pose, light) and the decoder what they don't (identity); a face of B sent through A's decoder is A with B's expression.
-The scheme is that of the original shared-encoder face swap, the one Beckmann et al. 2023 (arXiv 2305.05282) use; the layers
-here are our own, sized so that two CPU cores train them in minutes.
+Every face, whoever's it is, goes through the same encoder into the same bottleneck; each person has a decoder that has
+only ever learned to draw that person. Trained to reconstruct, the bottleneck comes to hold what the people share
+(expression, pose, light) and the decoder what they don't (identity); a face of B sent through A's decoder is A with B's
+expression. The scheme is that of the original shared-encoder face swap, the one Beckmann et al. 2023 (arXiv 2305.05282)
+use; the layers here are our own, sized so that two CPU cores train them in minutes.
 """
 
 from __future__ import annotations
@@ -50,7 +50,9 @@ class ModelSettings:
             raise UserError("`bottleneck` and `base_channels` must be positive.")
         expected = 8 * 2 ** (len(self.decoder_channels) + 1)
         if self.resolution != expected:
-            raise UserError(f"{len(self.decoder_channels)} decoder stages make {expected} pixels, not {self.resolution}.")
+            raise UserError(
+                f"{len(self.decoder_channels)} decoder stages make {expected} pixels, not {self.resolution}."
+            )
         if len(self.residual) != len(self.decoder_channels):
             raise UserError("`residual` needs one number for each of `decoder_channels`.")
         if self.resolution % 2 ** len(self.encoder_channels):
@@ -140,8 +142,8 @@ class Decoder(nn.Module):
 def initialize(model: nn.Module) -> None:
     """Weights that keep the signal's size from layer to layer (He et al. 2015), residual blocks that begin as identity.
 
-    PyTorch's default shrinks the signal at every layer of a net without normalisation; through a dozen of them hardly anything
-    of the face reaches the decoder, and the first minutes of training go into undoing that.
+    PyTorch's default shrinks the signal at every layer of a net without normalisation; through a dozen of them hardly
+    anything of the face reaches the decoder, and the first minutes of training go into undoing that.
     """
     for module in model.modules():
         if isinstance(module, (nn.Conv2d, nn.Linear)):

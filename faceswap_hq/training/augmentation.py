@@ -25,7 +25,7 @@ class AugmentSettings:
     flip: float = 0.5
     """Probability of mirroring."""
     warp: float = 0.035
-    """Standard deviation of the input's bending at the nodes of a 5 × 5 grid, share of the side; the target stays straight."""
+    """Standard deviation of the input's bending at the nodes of a 5 × 5 grid, share of the side; targets stay straight."""
     light: float = 0.15
     """Brightness and contrast, share; input and target alike."""
     tint: float = 0.06
@@ -41,9 +41,9 @@ def augment(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Make warped inputs and unwarped targets.
 
-    Both are cut from the wider picture with the same random rotation, zoom, shift and mirroring, and get the same change of
-    light; the input is bent by a smooth random field besides, which is what teaches the encoder to look past small
-    differences of shape.
+    Both are cut from the wider picture with the same random rotation, zoom, shift and mirroring, and get the same
+    change of light; the input is bent by a smooth random field besides, which is what teaches the encoder to look past
+    small differences of shape.
 
     Args:
         images: uint8 (B, 3, L, L).
@@ -66,7 +66,8 @@ def augment(
     offset = uniform(batch, 2) * 2 * settings.shift * (resolution / side)
     cosine, sine = torch.cos(angle) * scale, torch.sin(angle) * scale
     theta = torch.stack(
-        [torch.stack([cosine * mirror, -sine, offset[:, 0]], 1), torch.stack([sine * mirror, cosine, offset[:, 1]], 1)], 1
+        [torch.stack([cosine * mirror, -sine, offset[:, 0]], 1), torch.stack([sine * mirror, cosine, offset[:, 1]], 1)],
+        1,
     )
     grid = F.affine_grid(theta, [batch, 3, resolution, resolution], align_corners=False)
     nodes = torch.randn(batch, 2, 5, 5, generator=random).to(device) * (2 * settings.warp * resolution / side)

@@ -149,8 +149,8 @@ def _optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
 def _load_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
     """Give an optimizer its moments back, laid out in memory like their parameters.
 
-    Files hold plain row-major tensors, while the weights of convolutions lie channels-last; a fused optimizer walks both by
-    address and would pair each weight with another's moments.
+    Files hold plain row-major tensors, while the weights of convolutions lie channels-last; a fused optimizer walks
+    both by address and would pair each weight with another's moments.
     """
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     state: dict[int, dict[str, Tensor]] = {}

@@ -53,7 +53,8 @@ def load_person(faceset: Faceset, resolution: int, coverage: float, limit: int =
         polygons = regions.region_polygons(alignment.transform(row.landmarks_crop, matrix))
         weights[i, 0] = regions.fill(polygons["face"], side, grow=0.02 * side)
         weights[i, 1] = np.maximum(
-            regions.fill(polygons["eyes"], side, grow=0.015 * side), regions.fill(polygons["mouth"], side, grow=0.01 * side)
+            regions.fill(polygons["eyes"], side, grow=0.015 * side),
+            regions.fill(polygons["mouth"], side, grow=0.01 * side),
         )
         weights[i] = [cv2.GaussianBlur(w, (0, 0), 0.008 * side) for w in weights[i]]
     return PersonData(

@@ -36,7 +36,9 @@ class Budget:
     def __post_init__(self) -> None:
         if (self.steps is None) == (self.minutes is None):
             raise UserError("Give either steps or minutes.")
-        if (self.steps is not None and self.steps < 1) or (self.minutes is not None and not 0 < self.minutes < math.inf):
+        if (self.steps is not None and self.steps < 1) or (
+            self.minutes is not None and not 0 < self.minutes < math.inf
+        ):
             raise UserError("The budget must be positive.")
 
     def share(self, progress: Progress) -> float:
@@ -131,8 +133,8 @@ class Trainer:
 def resolve_precision(settings: TrainSettings, people: list[PersonData], device: torch.device) -> TrainSettings:
     """Replace precision ``auto`` by whichever of float32 and bfloat16 takes the shorter step here.
 
-    bfloat16 convolutions are faster on processors that have instructions for them and several times slower on those that
-    have not, so it is measured: one step to warm up, then the better of two, for each.
+    bfloat16 convolutions are faster on processors that have instructions for them and several times slower on those
+    that have not, so it is measured: one step to warm up, then the better of two, for each.
     """
     if settings.precision != "auto":
         return settings
@@ -160,7 +162,9 @@ def choose_device(name: str | None = None) -> torch.device:
         device = torch.device(name)
         torch.zeros(1, device=device)
     except (RuntimeError, AssertionError) as error:
-        raise UserError(f"The device {name!r} cannot be used: {str(error).splitlines()[0]}", "See: faceswap-hq doctor") from None
+        raise UserError(
+            f"The device {name!r} cannot be used: {str(error).splitlines()[0]}", "See: faceswap-hq doctor"
+        ) from None
     return device
 
 
@@ -202,7 +206,8 @@ def train(
         if settings.precision == "auto":
             settings = resolve_precision(settings, people, where)
             runs.write_config(run, settings, sources)
-        say(f"training on {where}, {settings.precision}, {len(people)} people, {sum(len(p.images) for p in people)} faces")
+        faces = sum(len(person.images) for person in people)
+        say(f"training on {where}, {settings.precision}, {len(people)} people, {faces} faces")
         checkpoints.clean(run)
         trainer = Trainer(settings, people, where)
         resumed = checkpoints.restore(run, trainer.model, trainer.optimizer, warn)

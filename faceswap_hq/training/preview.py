@@ -18,8 +18,8 @@ from faceswap_hq.training.data import PersonData
 def sheet(model: SwapAutoencoder, people: list[PersonData], rows: int = 6) -> np.ndarray:
     """Render the preview sheet.
 
-    Each row shows, for each pair of neighbours A, B among the people: A, A→A, A→B, B, B→B, B→A, where X→Y is the face of
-    X drawn as Y. Faces are spread evenly over each faceset.
+    Each row shows, for each pair of neighbours A, B among the people: A, A→A, A→B, B, B→B, B→A, where X→Y is the face
+    of X drawn as Y. Faces are spread evenly over each faceset.
 
     Returns:
         uint8 (H, W, 3), RGB.

@@ -1,4 +1,4 @@
-"""A run directory: ``config.yaml``, ``checkpoints/``, ``model.safetensors`` with ``card.json``, ``log.jsonl``, ``previews/``."""
+"""A run directory: its config, checkpoints, exported model with its card, log and previews."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def prepare(run: Path, settings: TrainSettings, people: dict[str, str]) -> Train
         people: Name ► where the faces came from, in the decoders' order.
 
     Returns:
-        The settings to use: those of the existing run where there is one (so that ``precision`` stays what was measured).
+        The settings to use: those of the existing run where there is one (``precision`` stays what was measured).
 
     Raises:
         UserError: If the directory holds something else, is damaged, newer, or trained with other people or settings.
@@ -67,7 +67,11 @@ def prepare(run: Path, settings: TrainSettings, people: dict[str, str]) -> Train
             f"{run} was trained on {', '.join(old_people)}, not on {', '.join(people)}.",
             "Train the other people into another directory with --model.",
         )
-    changed = [key for key, value in to_dict(settings).items() if key not in ("precision", "minutes") and to_dict(old)[key] != value]
+    changed = [
+        key
+        for key, value in to_dict(settings).items()
+        if key not in ("precision", "minutes") and to_dict(old)[key] != value
+    ]
     if changed:
         raise UserError(
             f"{run} was begun with another {', '.join(changed)} (preset {old.preset}).",
@@ -154,11 +158,15 @@ def load_model(run: str | Path) -> tuple[SwapAutoencoder, ModelCard]:
         raise UserError(f"{run} is not a model: no such directory.", "Train one: faceswap-hq train --src A --dst B")
     if not (run / "card.json").exists():
         state = "has not been trained yet" if (run / "config.yaml").exists() else "is not a model run"
-        raise UserError(f"{run} {state}: it has no card.json.", "Train it: faceswap-hq train --src A --dst B --model DIR")
+        raise UserError(
+            f"{run} {state}: it has no card.json.", "Train it: faceswap-hq train --src A --dst B --model DIR"
+        )
     path = run / "card.json"
     value = files.read_json(path)
     if not isinstance(value, dict) or value.get("format") != FORMAT:
-        raise UserError(f"{path} is damaged.", "Run the training again: it writes the file anew from the last checkpoint.")
+        raise UserError(
+            f"{path} is damaged.", "Run the training again: it writes the file anew from the last checkpoint."
+        )
     _check_version(path, value)
     weights = run / "model.safetensors"
     mend = "Run the same `faceswap-hq train` again: it writes the weights anew from the last checkpoint."
