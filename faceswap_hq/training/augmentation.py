@@ -25,7 +25,7 @@ class AugmentSettings:
     flip: float = 0.5
     """Probability of mirroring."""
     warp: float = 0.035
-    """Standard deviation of the input's bending at the nodes of a 5 × 5 grid, share of the side; targets stay straight."""
+    """Standard deviation of the bending at the nodes of a 5 × 5 grid, share of the side; targets stay straight."""
     light: float = 0.15
     """Brightness and contrast, share; input and target alike."""
     tint: float = 0.06
