@@ -16,6 +16,7 @@ from stress.evaluation.metrics import Array
 
 AT_LIMIT = "at its limit: exact binomial end"
 UNCHANGED = "nothing changed: exact binomial ends"
+UNVARIED = "the same in every resample: exact binomial ends"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,6 +118,8 @@ class Rule:
             low, note = 1 - limit, AT_LIMIT
         elif value <= 1e-12 and high < limit:
             high, note = limit, AT_LIMIT
+        elif drawn.std() < 1e-12:  # e.g. half right because both clips of everybody are called alike
+            return Estimate(value=value, low=max(0.0, value - limit), high=min(1.0, value + limit), note=UNVARIED)
         # Resamples that reach 0 or 1 are not pulled back from it.
         low = 0.0 if np.quantile(drawn, self.tail) <= 0 else max(0.0, low)
         high = 1.0 if np.quantile(drawn, 1 - self.tail) >= 1 else min(1.0, high)

@@ -16,10 +16,11 @@ Two known faults of the plain percentile interval are mended, each by a factor o
   never below sqrt(v / (v + 2)): with few people V itself is too small.
 * With few people P the spread is underestimated: times sqrt(P / (P - 1)) and Student's t over the normal quantile.
 
-A figure at its limit (12 of 12 fakes found) has no spread to resample. Its far end is then the exact one-sided binomial
-limit for no failure in as many trials as there are people (the "rule of three"; half of it for AUC, AP and EER, as if
-a fake that is outranked at all were outranked by half the reals), and differences combine the ends of their two sides
-by square roots of sums of squares (G. Y. Zou and A. Donner, Statistics in Medicine 27, 2008).
+A figure at its limit (12 of 12 fakes found), or the same in every resample, has no spread to resample. Its far end is
+then the exact one-sided binomial limit for no failure in as many trials as there are people (the "rule of three"; half
+of it for AUC, AP and EER, as if a fake that is outranked at all were outranked by half the reals), and differences
+combine the ends of their two sides by square roots of sums of squares (G. Y. Zou and A. Donner, Statistics in Medicine
+27, 2008).
 
 Measured coverage of nominal 95 % intervals: see :func:`intervals`.
 """
@@ -119,11 +120,22 @@ def intervals(
     confidence: float = 0.95,
     seed: int = 0,
 ) -> tuple[dict[str, Estimate], dict[str, int]]:
-    """Estimates with intervals for everything a statistic returns, and for differences of them.
+    r"""Estimates with intervals for everything a statistic returns, and for differences of them.
 
-    Simulated coverage of the nominal 95 % (normal effects of source and target person, reals that share the target's
-    effect, noise; every ordered pair, a ring, and couples swapped both ways; 4000 studies in all):
-    see ``tests/stress/test_statistics.py``, which repeats it with ``-m slow``.
+    Coverage of nominal 95 % intervals in 3600 simulated studies (200 for each of 18 designs: every ordered pair of 6, 8
+    or 12 people, a ring of 12, 6 or 12 couples swapped both ways; weak to strong effects of source and target, which
+    the reals share; ``pytest -m slow tests/stress/test_statistics.py`` repeats it), mean and range over designs:
+
+    =================  ===================  ===================  =====================
+    \                  before               after                difference
+    =================  ===================  ===================  =====================
+    AUC                0.966 (0.920-0.995)  0.946 (0.865-0.980)  0.986 (0.960-1.000)
+    detection rate     0.968 (0.915-1.000)  0.985 (0.940-1.000)  0.987 (0.945-1.000)
+    balanced accuracy  0.961 (0.920-0.990)  0.967 (0.940-1.000)  0.979 (0.945-1.000)
+    =================  ===================  ===================  =====================
+
+    For comparison, detection rate before: resampling clips covers 0.54-0.96, resampling people without the two
+    corrections 0.89-1.00. EER is wider than need be (0.92-1.00); of AP and calibration error no coverage is claimed.
 
     Args:
         statistic: From clip weights (B, C) to figures in [0, 1], name -> (B,).

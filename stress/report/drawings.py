@@ -95,7 +95,7 @@ def overview(results: Results) -> str:
         axis.set_ylim(len(shown) - 0.5, -0.75)
     axes[0].set_yticks(range(len(shown)), [names[name][0] for name in shown], fontsize=10, color=_COLORS["ink"])
     for axis in axes:
-        axis.tick_params(axis="y", length=0)
+        axis.tick_params(axis="y", length=0, pad=14)
         axis.get_xticklabels()[0].set_horizontalalignment("left")
         axis.get_xticklabels()[-1].set_horizontalalignment("right")
     figure.get_layout_engine().set(wspace=0.12)  # type: ignore[union-attr,call-arg]

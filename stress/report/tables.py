@@ -48,10 +48,11 @@ def _cell(figure: Mapping[str, Any] | None, metric: str, column: str) -> dict[st
     decimal = metric in _RANKS and column != "recovery_share"
 
     def text(value: float, *, bare: bool = False) -> str:
-        if decimal:
-            return f"{value:+.3f}" if change else f"{value:.3f}"
         if change:
-            return f"{100 * value:+.1f}"
+            written = f"{value:+.3f}" if decimal else f"{100 * value:+.1f}"
+            return written if float(written) else written[1:]  # no sign on what rounds to nothing
+        if decimal:
+            return f"{value:.3f}"
         return f"{100 * value:.1f}" if bare else percent(value, 1)
 
     interval = ""

@@ -82,6 +82,7 @@ def test_the_page_says_what_the_results_say(made, text) -> None:
         assert definition in page
     change = outcome.results["changes"]["drop"]["video"]["auc"]["value"]
     assert f"{change:+.3f}" in page
+    assert not re.search(r"[+−]0\.0+(?!\d)", page.split("Figures")[1].split("Scores")[0])  # nothing has no sign
 
 
 def test_nothing_is_fetched_from_anywhere(text) -> None:

@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 from scipy.special import expit
 
-from stress.evaluation.estimates import AT_LIMIT, UNCHANGED, Estimate, small_sample
+from stress.evaluation.estimates import AT_LIMIT, UNCHANGED, UNVARIED, Estimate, small_sample
 from stress.evaluation.metrics import evaluate
 from stress.evaluation.statistics import Sample, clip_weights, draw_people, intervals, strata_of
 
@@ -157,6 +157,16 @@ def test_no_change_in_any_clip_is_not_certainty_of_none() -> None:
     assert gain.note == UNCHANGED
     assert gain.high == pytest.approx(1 - 0.05 ** (1 / 6))
     assert gain.low == -gain.high
+
+
+def test_the_same_in_every_resample_is_not_certain() -> None:
+    """Both clips of everybody are called alike: accuracy is a half however people are drawn."""
+    clips = [(f"p{i % 8}",) for i in range(16)]
+    right = np.array([1.0, 0.0] * 4 + [0.0, 1.0] * 4)  # of each person one clip is called rightly
+    found, _ = intervals(lambda w: {"accuracy": w @ right / w.sum(1)}, clips, usable=lambda w: w.sum(1) > 0)
+    each = found["accuracy"]
+    assert (each.value, each.note) == (0.5, UNVARIED)
+    assert each.high - 0.5 == pytest.approx(1 - 0.05 ** (1 / 8)) == 0.5 - each.low
 
 
 def test_too_few_people_get_no_interval() -> None:
