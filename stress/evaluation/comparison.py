@@ -174,7 +174,8 @@ def measure(
 
 
 def _sample(table: pd.DataFrame, number: Mapping[Key, int], level: str) -> Sample:
-    rows = to_videos(table) if level == "video" else table
+    rows = table[[*CLIP_KEY, "fold", "frame", "score", "threshold"]]
+    rows = to_videos(rows) if level == "video" else rows
     return Sample(
         scores=rows.score.to_numpy(np.float64),
         labels=rows.label.to_numpy(np.int64),

@@ -63,15 +63,17 @@ def score_clips(
     """
     from stress.evaluation.scoring import COLUMNS, score
 
-    parts = []
-    for item in crops:
-        try:
-            parts.append(score(detector.fake_probability, [item]))
-        except ValueError as error:
-            when = "untouched detector" if fold < 0 else f"detector of fold {fold}"
-            failures.append({"what": f"scoring {item.clip.id} by the {when}", "reason": str(error)})
-        advance()
-    table = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=list(COLUMNS))
+    try:
+        table = score(detector.fake_probability, crops, advance)
+    except ValueError:  # one by one, to find out which
+        parts = [pd.DataFrame(columns=list(COLUMNS))]
+        for item in crops:
+            try:
+                parts.append(score(detector.fake_probability, [item]))
+            except ValueError as error:
+                when = "untouched detector" if fold < 0 else f"detector of fold {fold}"
+                failures.append({"what": f"scoring {item.clip.id} by the {when}", "reason": str(error)})
+        table = pd.concat(parts[1:] or parts, ignore_index=True)
     phase = "before" if fold < 0 else "after"
     return table.assign(group=group, phase=phase, fold=fold, threshold=float(detector.card.threshold))
 

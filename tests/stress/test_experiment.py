@@ -186,7 +186,7 @@ def test_nothing_to_compare_is_the_users_to_mend() -> None:
 
 
 def test_claims_of_the_card_are_checked_on_its_own_data() -> None:
-    fakes, reals, own = study(8)
+    fakes, reals, own = study(4)
     card = Card(base_metrics={"video_auc": 0.9, "video_detection_rate": 0.5, "frame_eer": 0.001, "odd": 1.0})
     results = go(fakes, reals, own, detector=StandIn(card=card)).results
     assert [claim["metric"] for claim in results["claims"]] == ["auc", "detection_rate", "eer"]
@@ -231,7 +231,7 @@ def test_excluded_clips_are_on_record() -> None:
 
 
 def test_the_same_seed_gives_the_same_results() -> None:
-    fakes, reals, own = study(8)
+    fakes, reals, own = study(4)
     first, second = (go(fakes, reals, own).results for _ in range(2))
     for name in ("conditions", "changes", "finetune", "clips", "audit"):
         assert first[name] == second[name]

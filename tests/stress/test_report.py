@@ -109,7 +109,7 @@ def test_drawings_refer_only_to_what_they_hold(text) -> None:
 
 
 def test_hostile_names_are_only_names() -> None:
-    fakes, reals, own = study(8)
+    fakes, reals, own = study(4)
     named = [
         crops(f"{HOSTILE}{i}", 1, item.clip.people, item.clip.source_clip, 0.4, 0.8) for i, item in enumerate(fakes)
     ]
@@ -157,7 +157,7 @@ def test_the_frame_shown_is_the_one_scored_like_the_clip(made) -> None:
 
 @pytest.mark.parametrize("case", ["few", "no base", "no finetune", "left out", "many"])
 def test_every_kind_of_result_can_be_shown(case: str, tmp_path) -> None:
-    fakes, reals, own = study(6, pairs="all" if case in ("left out", "many") else "couples")
+    fakes, reals, own = study(4, pairs="all") if case in ("left out", "many") else study(6)
     settings = ExperimentSettings(resamples=100, folds=2 if case == "left out" else 6, finetune=case != "no finetune")
     if case == "few":
         fakes, reals, own = fakes[:2], reals[:2], None

@@ -69,7 +69,7 @@ def collections(draw) -> list[Item]:
     return clips
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(collections(), st.integers(2, 7), st.integers(0, 3))
 def test_no_person_and_no_source_clip_is_on_both_sides(clips: list[Item], folds: int, seed: int) -> None:
     result = split(clips, folds=folds, seed=seed)
