@@ -101,6 +101,29 @@ def test_nobody_is_trained_on_and_tested() -> None:
     assert len(tested) + len(outcome.results["finetune"]["left_out"]) == len(fakes)
 
 
+def test_base_data_of_the_same_people_is_asked_out_of_fold() -> None:
+    """Each base clip is scored by the one detector that was not fine-tuned on its people, and the folds are pooled."""
+    fakes, reals, _ = study(8)
+    rng = np.random.default_rng(0)
+    own = []
+    for item in [*fakes, *reals]:
+        clip, red = item.clip, rng.uniform(0.6, 0.9) if item.clip.label else rng.uniform(0.1, 0.4)
+        own.append(crops(clip.id, clip.label, clip.people, f"base {clip.source_clip}", red, red, dataset="stress"))
+    outcome = go(fakes, reals, own)
+    after = video_means(outcome, "base", "after")
+    assert len(after) == len(own)
+    for row in after.itertuples():
+        held_out = outcome.results["finetune"]["folds"][row.fold]["people"]
+        who = next(item.clip.people for item in own if (item.clip.label, item.clip.id) == (row.label, row.clip))
+        assert set(who) <= set(held_out)
+    conditions = outcome.results["conditions"]
+    assert conditions["base_after"]["video"]["auc"]["value"] == pytest.approx(roc_auc_score(after.label, after.score))
+    assert conditions["base_before"] == conditions["reference"]
+    assert conditions["before"]["n"] == conditions["reference"]["n"]  # one name and id, yet two data sets
+    assert conditions["before"]["video"]["auc"] != conditions["reference"]["video"]["auc"]
+    assert len(outcome.results["audit"]["people_in_base"]) == 8
+
+
 def test_too_few_people_reports_the_first_half_alone() -> None:
     fakes, reals, own = study(8)
     outcome = go(fakes[:2], reals, own)
