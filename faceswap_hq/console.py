@@ -21,8 +21,12 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from faceswap_hq.errors import UserError
 
-_WRONG_PATH = (errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG, errno.ELOOP, errno.EBUSY)
-"""Errors of the system that come from a path that someone gave."""
+_NO_DIRECTORY = "a file stands where a directory is needed."
+_WRONG_PATH = {
+    errno.ENOTDIR: _NO_DIRECTORY, errno.EEXIST: _NO_DIRECTORY, errno.EISDIR: None, errno.ENAMETOOLONG: None,
+    errno.ELOOP: None, errno.EBUSY: None,
+}  # fmt: skip
+"""Errors of the system that come from a path that someone gave, and what to say; None for the system's own words."""
 
 out = Console(highlight=False, soft_wrap=True)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
@@ -93,14 +97,15 @@ def guarded(command: Callable[[], Any]) -> int:
         return 1
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            err.print(f"error: the disk is full: {error.filename or error}", markup=False, style="red")
+            err.print(f"error: the disk is full: {error.filename or error.strerror}", markup=False, style="red")
             err.print("  Nothing was left half-written. Free some space and run the same command again.", markup=False)
             return 1
         if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
             err.print(f"error: no permission: {error}", markup=False, style="red")
             return 2
         if error.errno in _WRONG_PATH:
-            err.print(f"error: {error.filename or 'a path'}: {error.strerror}.", markup=False, style="red")
+            what = _WRONG_PATH[error.errno] or f"{error.strerror}."
+            err.print(f"error: {error.filename or 'a path'}: {what}", markup=False, style="red")
             return 2
         traceback.print_exc()
         return 1

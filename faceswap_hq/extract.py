@@ -204,7 +204,7 @@ def _extract_into(work: Path, sources: list[Path], settings: ExtractSettings, pr
             warnings.append(f"{label}: no face found.")
             continue
         if settings.person > len(faces.people):
-            text = f"{label} shows {len(faces.people)} people; there is no person {settings.person}."
+            text = f"{label}: there is no person {settings.person}, only {len(faces.people)}."
             if len(groups) == 1:
                 raise UserError(text, "Give --person a number from the list, or leave it out for the one seen longest.")
             warnings.append(text)

@@ -118,13 +118,14 @@ def plan(
     count = len(faces.times)
     if count == 0:
         raise UserError(
-            f"{video} has no frame in the range asked for.", "Give a range inside the clip: --frames START:STOP"
+            f"{video} has no frame in the range asked for.",
+            f"It has {info.frames} frames, counted from 0." if info.frames else "Give a range inside the clip.",
         )
     if not faces.people:
         raise UserError(f"{video}: no face found in {count} frames.", "There is nothing to swap in this clip.")
     if settings.person > len(faces.people):
         raise UserError(
-            f"{video} shows {len(faces.people)} people; there is no person {settings.person}.",
+            f"{video}: there is no person {settings.person}, only {len(faces.people)}.",
             "`faceswap-hq extract` on it writes a contact sheet of the people, with their numbers.",
         )
     person = faces.people[settings.person - 1]

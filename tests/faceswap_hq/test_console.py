@@ -36,8 +36,8 @@ CASES = [
     (OSError(errno.EDQUOT, "Disk quota exceeded"), 1, "error: the disk is full"),
     (PermissionError(errno.EACCES, "Permission denied", "/root/x"), 2, "error: no permission"),
     (OSError(errno.EROFS, "Read-only file system", "/cdrom/x"), 2, "error: no permission"),
-    (NotADirectoryError(errno.ENOTDIR, "Not a directory", "a.txt/x"), 2, "error: a.txt/x: Not a directory."),
-    (FileExistsError(errno.EEXIST, "File exists", "a.txt"), 2, "error: a.txt: File exists."),
+    (NotADirectoryError(errno.ENOTDIR, "Not a directory", "a.txt/x"), 2, "error: a.txt/x: a file stands where a dir"),
+    (FileExistsError(errno.EEXIST, "File exists", "a.txt"), 2, "error: a.txt: a file stands where a directory is"),
     (IsADirectoryError(errno.EISDIR, "Is a directory", "dir"), 2, "error: dir: Is a directory."),
     (OSError(errno.ENAMETOOLONG, "File name too long", "xxx"), 2, "error: xxx: File name too long."),
 ]

@@ -104,7 +104,7 @@ def test_two_people(tmp_path, monkeypatch, shots):
         middles.append(float(np.mean([row.landmarks[:, 0].mean() for row in rows])))
     assert min(middles) < 192 < max(middles)
     assert abs(middles[0] - middles[1]) > 100
-    with pytest.raises(UserError, match="shows 2 people; there is no person 3"):
+    with pytest.raises(UserError, match="there is no person 3, only 2"):
         extract(clip, tmp_path / "3.faceset", ExtractSettings(person=3))
     assert not (tmp_path / "3.faceset").exists()
     assert not leftovers(tmp_path)

@@ -217,7 +217,7 @@ class TestTwoPeople:
         assert sorted(changed) == [0, 1]
 
     def test_nobody_of_that_number(self, clip, model):
-        with pytest.raises(UserError, match="shows 2 people; there is no person 3") as caught:
+        with pytest.raises(UserError, match="there is no person 3, only 2") as caught:
             plan(clip, model, 0.74, RenderSettings(person=3))
         assert "contact sheet" in str(caught.value)
 
