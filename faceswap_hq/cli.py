@@ -234,11 +234,14 @@ def render(
     signing_cert: Annotated[Path | None, typer.Option(help="Its certificate chain (PEM).")] = None,
 ) -> None:
     """Put a trained face onto the person in a video, signed as an AI face swap."""
-    from faceswap_hq import fakes, media
+    from faceswap_hq import media
+
+    media.probe(video)  # the clip's own faults are reported first, before anything heavy is loaded
+
+    from faceswap_hq import fakes
     from faceswap_hq.provenance import load_key
     from faceswap_hq.render import RenderSettings
 
-    media.probe(video)  # the clip's own faults are reported first
     if compare and output is None:
         raise UserError("--compare writes one file and needs its name.", "Add -o compare.mp4")
     settings = RenderSettings(

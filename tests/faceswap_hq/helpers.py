@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -10,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from faceswap_hq.faceset import FaceRow, Faceset, write_table
 from faceswap_hq.media import Frame
@@ -243,3 +247,42 @@ def tree(folder: Path) -> dict[str, bytes]:
         for path in sorted(folder.rglob("*"))
         if path.is_file() and not path.name.endswith(".lock")
     }
+
+
+# -- processes that are killed ----------------------------------------------------------------------------------------
+
+
+def killed(work: Callable[[Callable[[int], None]], None], until: int, delay: float = 0.0) -> int:
+    """Run ``work`` in a child process and kill it without warning.
+
+    Args:
+        work: Is given a function to tell its progress with, in ascending numbers.
+        until: The child is killed once it has told this number,
+        delay: and so many seconds have passed.
+
+    Returns:
+        The last number told.
+    """
+    if not hasattr(os, "fork"):
+        pytest.skip("needs fork")
+    read, write = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            torch.set_num_threads(1)  # the parent's other threads do not exist here
+            work(lambda number: os.write(write, number.to_bytes(4, "little")) and None)
+        finally:
+            os._exit(1)
+    os.close(write)
+    told = b""
+    while len(told) < 4 or int.from_bytes(told[-4:], "little") < until:
+        block = os.read(read, 4)
+        assert block, "the child ended by itself"
+        told += block
+    time.sleep(delay)
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    while block := os.read(read, 4096):
+        told += block
+    os.close(read)
+    return int.from_bytes(told[-4:], "little")

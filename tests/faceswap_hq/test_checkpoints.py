@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import errno
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -16,7 +13,7 @@ from safetensors import SafetensorError
 from faceswap_hq.errors import UserError
 from faceswap_hq.training import checkpoints
 from faceswap_hq.training.checkpoints import Progress
-from tests.faceswap_hq.helpers import leftovers, tree
+from tests.faceswap_hq.helpers import killed, leftovers, tree
 
 
 def little(seed: int = 0, width: int = 6) -> tuple[torch.nn.Module, torch.optim.Optimizer]:
@@ -237,41 +234,22 @@ def test_log_lines(tmp_path):
     assert [json.loads(line)["step"] for line in (tmp_path / "log.jsonl").read_text().splitlines()] == [0, 1, 2]
 
 
-KILLER = """
-import os, signal, sys, time, torch
-from pathlib import Path
-from faceswap_hq.training import checkpoints
-from tests.faceswap_hq.test_checkpoints import leftovers, little, no_warning
-torch.set_num_threads(1)
-run, (model, optimizer) = Path(sys.argv[1]), little(0, width=200_000)
-checkpoints.save(run, model, optimizer, checkpoints.Progress(step=0), keep=2)
-last = 0
-for attempt in range(12):
-    read, write = os.pipe()
-    child = os.fork()
-    if child == 0:
-        for step in range(last + 1, last + 999):
-            model[0].weight.data.fill_(step)
-            checkpoints.save(run, model, optimizer, checkpoints.Progress(step=step), keep=2)
-            os.write(write, b"%d " % step)
-    os.read(read, 20)
-    time.sleep(0.005 * attempt)
-    os.kill(child, signal.SIGKILL)
-    os.waitpid(child, 0)
-    checkpoints.clean(run)
-    progress = checkpoints.restore(run, model, optimizer, no_warning)
-    assert progress.step > last and (model[0].weight == progress.step).all()
-    assert not leftovers(run)
-    last = progress.step
-print("kept", last)
-"""
-
-
 def test_kill_in_the_middle_of_saving(tmp_path):
     """Killed at any moment, what stands under a final name is whole, and training goes on from it."""
-    done = subprocess.run(
-        [sys.executable, "-c", KILLER, str(tmp_path)], cwd=Path(__file__).parents[2], text=True, capture_output=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1"}, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith("kept")
+    model, optimizer = little(0, width=50_000)
+    last = 0
+
+    def save_on_and_on(tell) -> None:
+        for step in range(last + 1, last + 9999):
+            model[0].weight.data.fill_(step)
+            checkpoints.save(tmp_path, model, optimizer, Progress(step=step), keep=2)
+            tell(step)
+
+    for attempt in range(10):
+        told = killed(save_on_and_on, until=last + 1, delay=0.004 * attempt)
+        checkpoints.clean(tmp_path)
+        progress = checkpoints.restore(tmp_path, model, optimizer, no_warning)
+        assert progress.step in (told, told + 1)
+        assert (model[0].weight == progress.step).all()
+        assert not leftovers(tmp_path)
+        last = progress.step
