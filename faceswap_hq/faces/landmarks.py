@@ -140,8 +140,11 @@ class MediaPipeBackend:
     def reset(self) -> None:
         """See :meth:`LandmarkBackend.reset`."""
         self._since_look = 0
-        for mesh in self._meshes.values():
-            mesh.reset()
+        self._met = False
+        with _quiet_start():
+            for mesh in self._meshes.values():
+                mesh.reset()
+                mesh.process(_BLANK)  # as in _mesh: the graph is built anew
 
     def close(self) -> None:
         """See :meth:`LandmarkBackend.close`."""
