@@ -21,6 +21,8 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 if str(REPOSITORY) not in sys.path:
     sys.path.insert(0, str(REPOSITORY))
 
+LOAD_AT_START = round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None
+
 PACKAGES = ("faceswap-hq", "numpy", "opencv-contrib-python", "mediapipe", "av", "torch")
 
 
@@ -42,8 +44,7 @@ def machine() -> dict[str, Any]:
         info["memory_gib"] = round(int(memory) / 2**20, 1)
     except (OSError, IndexError):
         info["processor"] = platform.processor() or platform.machine()
-    if hasattr(os, "getloadavg"):
-        info["load_at_start"] = round(os.getloadavg()[0], 2)
+    info["load_at_start"] = LOAD_AT_START
     info["versions"] = {name: _version(name) for name in PACKAGES}
     if "torch" in sys.modules:
         torch = sys.modules["torch"]

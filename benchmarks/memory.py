@@ -117,7 +117,6 @@ def main() -> None:
     options = parser.parse_args()
     if options.skip != "render" and not (options.model or options.source):
         parser.error("rendering needs --model, or --source to train a quick one")
-    info = common.machine()
     result: dict[str, Any] = {"benchmark": "memory", "minutes": options.minutes, "side": options.side}
     with tempfile.TemporaryDirectory(prefix="faceswap-hq-bench-") as folder:
         work = Path(folder)
@@ -144,7 +143,7 @@ def main() -> None:
                 seen = watched([command, *line(clip)], work / f"{command}-{name}.log")
                 measured[name] = {"frames": frames[name]} | seen
             result[command] = compare(measured["short"], measured["long"], frame_bytes)
-    common.finish({**result, "machine": info}, options.out)
+    common.finish({**result, "machine": common.machine()}, options.out)
 
 
 if __name__ == "__main__":

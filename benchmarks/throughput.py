@@ -261,7 +261,6 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
-    info = common.machine()
     with tempfile.TemporaryDirectory(prefix="faceswap-hq-bench-") as folder:
         work = Path(folder)
         if options.part == "extract":
@@ -272,7 +271,7 @@ def main() -> None:
             result = training(options.clip, options.source, options.preset, options.steps, options.repeats, work)
         else:
             result = rendering(options.clip, options.source, options.model, options.blend, options.repeats, work)
-    common.finish({"benchmark": f"throughput: {options.part}", **result, "machine": info}, options.out)
+    common.finish({"benchmark": f"throughput: {options.part}", **result, "machine": common.machine()}, options.out)
 
 
 if __name__ == "__main__":
