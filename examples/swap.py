@@ -1,6 +1,6 @@
 """Swap a face with the packages as a library: extract two people, train for a few minutes, render one signed video.
 
-    python examples/swap.py A.mp4 B.mp4 swapped.mp4 --minutes 20
+python examples/swap.py A.mp4 B.mp4 swapped.mp4 --minutes 20
 """
 
 from __future__ import annotations
@@ -8,8 +8,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from faceswap_hq.fakes import open_swap, render_file
 from faceswap_hq.facesets import open_person
+from faceswap_hq.fakes import open_swap, render_file
 from faceswap_hq.render import RenderSettings
 from faceswap_hq.training.loop import Budget, train
 from faceswap_hq.training.settings import load_preset
