@@ -1,6 +1,6 @@
 """Make the README's picture: target, source and exact swap of two virtual actors.
 
-    python benchmarks/actor_picture.py docs/images/actor_swap.jpg
+python benchmarks/actor_picture.py docs/images/actor_swap.jpg
 """
 
 from __future__ import annotations
