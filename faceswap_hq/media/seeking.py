@@ -91,7 +91,7 @@ def decode_seeking(
         stream.thread_type = "AUTO"
         make = FrameMaker(info)
         reached, wanted = -1, next_after(-1)
-        while wanted is not None and wanted < len(table.rank):
+        while wanted is not None and wanted < len(table.rank) and not stop.is_set():
             position = table.position_for(wanted, reached)
             if position is not None:
                 try:

@@ -396,7 +396,7 @@ def test_a_full_disk(zoo, run, monkeypatch, shots, actor_facesets, command):
         arguments = [*PAIR, "--model", "models/anna-ben", "--steps", "9"]
         arguments = [{"FACES0": actor_facesets[0], "FACES1": actor_facesets[1]}.get(a, a) for a in arguments]
     else:
-        monkeypatch.setattr("faceswap_hq.media.VideoWriter.close", fail)
+        monkeypatch.setattr("faceswap_hq.media.VideoWriter._mux", fail)  # in the thread that writes
         arguments = ["good.mp4", "--blend", "none"]
     before = tree(zoo)
     code, _, err = run(command, *arguments)
