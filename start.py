@@ -64,7 +64,8 @@ def main() -> int:
     if arguments[0] == "test":
         install("[test]")
         os.chdir(ROOT)
-        return run(PYTHON, "-m", "pytest", *arguments[1:])
+        workers = str(min(4, os.cpu_count() or 1))
+        return run(PYTHON, "-m", "pytest", "-n", workers, "--dist", "loadfile", *arguments[1:])
     install("")
     if arguments[0] == "stress-test":
         return run(PYTHON, "-m", "stress", *arguments[1:])

@@ -148,7 +148,10 @@ def _hull_points(polygon: Array | None, matrix: Array, settings: BlendSettings) 
     if polygon is None or settings.mask.shape in ("learned", "square"):
         return None
     up = -matrix[1, :2]  # the crop's up, in frame pixels: a similarity's inverse is its transpose, up to scale
-    return mask.extend_forehead(np.asarray(polygon)[:, :2], settings.mask.forehead, up)
+    points = mask.extend_forehead(np.asarray(polygon)[:, :2], settings.mask.forehead, up)
+    if settings.mask.reach and settings.mask.shape != "hull":
+        points = mask.widen(points, settings.mask.reach)
+    return points
 
 
 def _box(
@@ -159,7 +162,7 @@ def _box(
     corners = np.array([[0, 0], [size - 1, 0], [0, size - 1], [size - 1, size - 1]], np.float64)
     corners = corners @ inverse[:, :2].T + inverse[:, 2]
     low, high = corners.min(axis=0), corners.max(axis=0)
-    if points is not None:
+    if points is not None and settings.mask.shape != "union":
         low, high = np.maximum(low, points.min(axis=0)), np.minimum(high, points.max(axis=0))
     height, width = shape[:2]
     left, top = np.maximum(np.floor(low).astype(int) - _MARGIN, 0)

@@ -47,6 +47,25 @@ def extend_forehead(points: Array, amount: float, up: Array | None = None) -> Ar
     return points + (share * amount * height)[:, None] * direction
 
 
+def widen(points: Array, amount: float) -> Array:
+    """Move an outline's points away from its middle.
+
+    Args:
+        points: (K, 2) in pixels.
+        amount: How far, in face sizes (square root of the hull's area).
+
+    Returns:
+        (K, 2) float32.
+    """
+    points = np.asarray(points, np.float32)
+    if len(points) == 0 or amount == 0:
+        return points.copy()
+    hull = cv2.convexHull(points)[:, 0]
+    away = points - hull.mean(axis=0)
+    length = np.maximum(np.linalg.norm(away, axis=1, keepdims=True), 1e-6)
+    return points + away / length * np.float32(amount * np.sqrt(cv2.contourArea(hull)))
+
+
 def hull_mask(points: Array, shape: tuple[int, int], *, offset: tuple[float, float] = (0.0, 0.0)) -> Array:
     """The convex hull of points as a mask with an anti-aliased edge.
 

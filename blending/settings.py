@@ -59,6 +59,8 @@ class MaskSettings:
     Attributes:
         shape: ``square`` (the whole crop), ``learned`` (the model's mask), ``hull`` (the target's landmarks), or the
             two combined: ``product``, ``minimum``, ``union``.
+        reach: How far the face may go beyond the hull, where the two are combined; a jaw wider than the target's would
+            be cut off at 0.
         forehead: How far the hull's top moves up, as a share of its height; 0 for landmarks that reach the hairline.
         erosion: Band at the edge that is left out.
         feather: Band in which the face fades in.
@@ -67,14 +69,16 @@ class MaskSettings:
     """
 
     shape: MaskShape = "minimum"
+    reach: float = 0.05
     forehead: float = 0.0
-    erosion: float = 0.02
-    feather: float = 0.12
+    erosion: float = 0.0
+    feather: float = 0.07
     cover: float = 0.02
     refine: float = 0.0
 
     def __post_init__(self) -> None:
         _one_of("mask.shape", self.shape, get_args(MaskShape))
+        _within("mask.reach", self.reach, 0, 0.5)
         _within("mask.forehead", self.forehead, -0.5, 1)
         _within("mask.erosion", self.erosion, 0, 0.4)
         _within("mask.feather", self.feather, 0, 0.5)
@@ -181,7 +185,7 @@ NONE = BlendSettings(
 
 CLASSIC = BlendSettings(
     color=ColorSettings(method="mean", trim=None),
-    mask=MaskSettings(shape="minimum", erosion=0.04, feather=0.02, cover=0),
+    mask=MaskSettings(shape="minimum", reach=0, erosion=0.04, feather=0.02, cover=0),
     poisson=PoissonSettings(cells=0, smoothing=0, limit=None, fade=None),
     detail=_NO_DETAIL,
     temporal=_NO_TIME,

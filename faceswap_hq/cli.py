@@ -227,6 +227,12 @@ def render(
     target_person: Annotated[
         str | None, typer.Option(help="Who the video shows; default the model's other person.")
     ] = None,
+    retarget: Annotated[
+        float,
+        typer.Option(
+            min=0, max=1, help="1: the face does what the source was seen doing; 0: the target's own code."
+        ),
+    ] = 1.0,
     blend: Annotated[str, typer.Option(help="none (plain paste), classic, best, or a YAML file.")] = "best",
     backend: Backend = "mediapipe",
     device: Device = None,
@@ -245,8 +251,9 @@ def render(
     if compare and output is None:
         raise UserError("--compare writes one file and needs its name.", "Add -o compare.mp4")
     settings = RenderSettings(
-        person=person, blend=blend_settings(blend), backend=backend, frames=parse_range(frames) if frames else None
-    )
+        person=person, retarget=retarget, blend=blend_settings(blend), backend=backend,
+        frames=parse_range(frames) if frames else None,
+    )  # fmt: skip
     swap = fakes.open_swap(
         find_model(model), settings, source=source_person, target=target_person, device=device,
         key=load_key(signing_key, signing_cert), progress=_frames,

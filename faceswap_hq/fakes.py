@@ -6,7 +6,7 @@ import contextlib
 import re
 from collections import defaultdict
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +58,7 @@ class Swap:
             "frames": {"start": plan.start, "stop": plan.stop},  # a list of small numbers would be read back as bytes
             "counts": render.counts_dict(counts),
             "model": {"run": self.run.resolve().name, "sha256": self.card.sha256, "step": self.card.step},
+            "retarget": self.settings.retarget,
             "blending": settings_to_dict(self.settings.blend),
         }
 
@@ -104,7 +105,8 @@ def open_swap(
     place = choose_device(device)
     return Swap(
         run=run, model=model.to(place), card=card, device=str(place), source=source, target=target, key=key,
-        settings=RenderSettings(**{**vars(settings), "source": card.people.index(source)}), progress=progress,
+        settings=replace(settings, source=card.people.index(source), target=card.people.index(target)),
+        progress=progress,
     )  # fmt: skip
 
 
@@ -190,7 +192,7 @@ def render_preview(video: Path, swap: Swap, frame: int, target: Path) -> None:
     _refuse_overwriting(video, target)
     if target.suffix.lower() != ".png":
         raise UserError(f"{target}: a preview is a .png file.", f"For example -o {target.stem or 'preview'}.png")
-    one = Swap(**{**vars(swap), "settings": RenderSettings(**{**vars(swap.settings), "frames": (frame, frame + 1)})})
+    one = replace(swap, settings=replace(swap.settings, frames=(frame, frame + 1)))
     plan = _plan(video, one)
     with contextlib.closing(render.swapped_frames(plan, one.model, one.settings)) as frames:
         item = next(frames)

@@ -19,9 +19,9 @@ import blending
 from blending import BlendSettings, BlendState
 from faceswap_hq import media
 from faceswap_hq.errors import UserError
-from faceswap_hq.faces import alignment, regions
+from faceswap_hq.faces import alignment, expression, regions
 from faceswap_hq.faces.landmarks import open_backend
-from faceswap_hq.faces.smoothing import smooth_matrices
+from faceswap_hq.faces.smoothing import smooth_matrices, steadied
 from faceswap_hq.faces.tracking import ClipFaces, Person, follow
 from faceswap_hq.model import SwapAutoencoder
 
@@ -37,10 +37,14 @@ class RenderSettings:
 
     source: int = 0
     """Decoder whose face is put in."""
+    target: int | None = None
+    """Number of the model's person whom the video shows; None for somebody else, whose habits the clip must tell."""
     person: int = 1
     """Which person of the clip, 1 being the one seen longest."""
     frames: tuple[int, int] | None = None
     """(start, stop) frame indices; None for the whole clip."""
+    retarget: float = 1.0
+    """1: the face does what the source was seen doing that comes nearest; 0: what the target's own code says."""
     blend: BlendSettings = field(default_factory=BlendSettings)
     backend: str = "mediapipe"
     min_size: int = 32
@@ -49,6 +53,8 @@ class RenderSettings:
     """Seed of the added sensor noise."""
 
     def __post_init__(self) -> None:
+        if not 0 <= self.retarget <= 1:
+            raise UserError("retarget lies between 0 and 1.")
         if self.person < 1:
             raise UserError("People are counted from 1.")
         if self.frames is not None and not 0 <= self.frames[0] < self.frames[1]:
@@ -66,6 +72,8 @@ class Plan:
     """Frame index ► float32 (2, 3), frame pixels to the model's crop."""
     polygons: dict[int, np.ndarray]
     """Frame index ► face points in frame pixels, whose hull limits the swap."""
+    measures: dict[int, np.ndarray]
+    """Frame index ► float32 (F,) calibrated pose and expression."""
     brows: dict[int, list[np.ndarray]]
     """Frame index ► the target's brows, which must not show through."""
     new: frozenset[int]
@@ -133,12 +141,24 @@ def plan(
     breaks = set(faces.cuts) | {int(person.frames[i]) for i in person.track_starts}
     side = 256
     steady = smooth_matrices(person.landmarks, person.frames, times, breaks, side)
-    matrices, polygons, brows, too_small = {}, {}, {}, 0
-    for frame, landmarks, matrix in zip(person.frames, person.landmarks, steady, strict=True):
+    measured = np.stack([expression.measured(landmarks) for landmarks in person.landmarks])
+    breaks_at = breaks | {int(b) for a, b in itertools.pairwise(person.frames) if b - a > 1}
+    measured = steadied(measured, np.isin(person.frames, list(breaks_at)))
+    if settings.target is None:
+        habits = expression.Calibration.fit(measured)
+        poses = habits(measured)[:, : expression.POSE]
+    else:
+        habits = model.calibration(settings.target)
+        poses = model.seen[settings.target, :, : expression.POSE].cpu().numpy()
+    calibrated = habits(measured)
+    calibrated[:, : expression.POSE] += model.turn(poses, settings.source)
+    matrices, polygons, brows, measures, too_small = {}, {}, {}, {}, 0
+    for frame, landmarks, matrix, numbers in zip(person.frames, person.landmarks, steady, calibrated, strict=True):
         if np.ptp(landmarks[:, 1]) < settings.min_size:
             too_small += 1
             continue
         matrices[int(frame)] = alignment.scaled(matrix, side, model.settings.resolution, coverage)
+        measures[int(frame)] = numbers
         polygons[int(frame)] = regions.oval_polygon(landmarks)
         brows[int(frame)] = regions.brow_polygons(landmarks)
     if not matrices:
@@ -148,7 +168,8 @@ def plan(
         )
     new = frozenset(breaks | {b for a, b in itertools.pairwise(matrices) if b - a > 1})
     return Plan(
-        info=info, faces=faces, person=person, matrices=matrices, polygons=polygons, brows=brows, new=new,
+        info=info, faces=faces, person=person, matrices=matrices, measures=measures, polygons=polygons, brows=brows,
+        new=new,
         start=start, stop=int(faces.frames[-1]) + 1, whole=settings.frames is None, too_small=too_small, damage=damage,
     )  # fmt: skip
 
@@ -197,7 +218,7 @@ def swapped_frames(
     try:
         with ThreadPoolExecutor(1, thread_name_prefix="blend") as pool, contextlib.closing(frames):
             for batch in _batches(frames, BATCH):
-                drawn = _draw(batch, plan, model, settings.source, device, seconds)
+                drawn = _draw(batch, plan, model, settings, device, seconds)
                 for frame in batch:
                     waiting.append(pool.submit(_blend, frame, drawn.get(frame.index), plan, settings, state, seconds))
                 while len(waiting) > BATCH:
@@ -231,7 +252,7 @@ def _draw(
     batch: list[media.Frame],
     plan: Plan,
     model: SwapAutoencoder,
-    source: int,
+    settings: RenderSettings,
     device: torch.device,
     seconds: dict[str, float],
 ) -> dict[int, tuple[np.ndarray, np.ndarray]]:
@@ -244,7 +265,9 @@ def _draw(
     crops = np.stack([alignment.warp(frame.image, plan.matrices[frame.index], size) for frame in chosen])
     between = time.perf_counter()
     x = torch.from_numpy(crops).to(device).permute(0, 3, 1, 2).float().div_(255)
-    faces, masks = model(x.contiguous(memory_format=torch.channels_last), source)
+    measures = torch.from_numpy(np.stack([plan.measures[frame.index] for frame in chosen])).to(device)
+    x = x.contiguous(memory_format=torch.channels_last)
+    faces, masks = model.swap(x, measures, settings.source, settings.retarget)
     faces_np = faces.permute(0, 2, 3, 1).float().cpu().contiguous().numpy()
     masks_np = masks[:, 0].float().cpu().contiguous().numpy()
     seconds["align"] += between - started

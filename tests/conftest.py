@@ -12,7 +12,7 @@ import pytest
 if TYPE_CHECKING:
     from tests.faceswap_hq.helpers import Shot
 
-os.environ.setdefault("OMP_NUM_THREADS", "2")
+os.environ.setdefault("OMP_NUM_THREADS", "1" if "PYTEST_XDIST_WORKER" in os.environ else "2")
 
 
 def _shared() -> Path | None:

@@ -116,19 +116,50 @@ def pose(landmarks: np.ndarray) -> tuple[float, float, float]:
     For 478 points the rotation is the one that best turns the canonical face onto the landmarks (Kabsch 1976), with
     MediaPipe's z as depth. For 68 points, which have no depth, it is the one whose projection fits best.
     """
-    indices, canonical = _rigid(len(landmarks))
-    flip = np.array([1.0, -1.0, -1.0])  # image axes: y down, z away
-    model = (canonical - canonical.mean(0)) * flip
-    if len(landmarks) == 68:
-        rotation = _rotation_without_depth(model, landmarks[indices, :2].astype(np.float64))
-    else:
-        points = landmarks[indices].astype(np.float64)
-        u, _, vt = np.linalg.svd((points - points.mean(0)).T @ model)
-        rotation = u @ np.diag([1, 1, np.sign(np.linalg.det(u @ vt))]) @ vt
+    rotation = _head(landmarks)
     yaw = np.degrees(np.arcsin(np.clip(-rotation[0, 2], -1, 1)))
     pitch = np.degrees(np.arctan2(rotation[1, 2], rotation[2, 2]))
     roll = np.degrees(np.arctan2(rotation[0, 1], rotation[0, 0]))
     return float(yaw), float(pitch), float(roll)
+
+
+def frontal(landmarks: np.ndarray) -> np.ndarray:
+    """The landmarks as a frontal, upright face in centimetres of the canonical one, x right and y down in the picture.
+
+    For 478 points the head's rotation is undone with MediaPipe's z as depth; for 68 points, which have no depth, only
+    the roll is.
+
+    Args:
+        landmarks: (478 or 68, 2 or 3) points in frame pixels.
+
+    Returns:
+        float64 (478 or 68, 2), the origin between the rigid points.
+    """
+    indices, canonical = _rigid(len(landmarks))
+    points = landmarks[:, : 2 if len(landmarks) == 68 else 3].astype(np.float64)
+    points = points - points[indices].mean(0)
+    if points.shape[1] == 2:
+        roll = np.radians(pose(landmarks)[2])
+        turn = np.array([[np.cos(roll), -np.sin(roll)], [np.sin(roll), np.cos(roll)]])
+    else:
+        turn = _head(landmarks)
+    points = points @ turn
+    model = (canonical - canonical.mean(0))[:, : points.shape[1]]
+    scale = np.sqrt((model**2).sum() / max(float((points[indices] ** 2).sum()), 1e-12))
+    return np.ascontiguousarray(points[:, :2] * scale)
+
+
+def _head(landmarks: np.ndarray) -> np.ndarray:
+    """Rotation (3, 3) of the canonical face onto the landmarks."""
+    indices, canonical = _rigid(len(landmarks))
+    flip = np.array([1.0, -1.0, -1.0])  # image axes: y down, z away
+    model = (canonical - canonical.mean(0)) * flip
+    if len(landmarks) == 68:
+        points = landmarks[indices, :2].astype(np.float64)
+        return _rotation_without_depth(model, points)
+    points = landmarks[indices].astype(np.float64)
+    u, _, vt = np.linalg.svd((points - points.mean(0)).T @ model)
+    return u @ np.diag([1, 1, np.sign(np.linalg.det(u @ vt))]) @ vt
 
 
 def _rotation_without_depth(model: np.ndarray, points: np.ndarray) -> np.ndarray:

@@ -12,11 +12,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from faceswap_hq.errors import UserError
+from faceswap_hq.faces import expression
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +35,8 @@ class ModelSettings:
     """Channels after each halving of the encoder."""
     bottleneck: int = 384
     """Numbers that describe a face between encoder and decoders."""
+    expression_width: int = 128
+    """Numbers that the expression's measures are widened to before they join the bottleneck."""
     base_channels: int = 192
     """Channels of the 8 × 8 map that the bottleneck is opened to (shared by all people)."""
     decoder_channels: tuple[int, ...] = (128, 64, 32)
@@ -57,6 +61,11 @@ class ModelSettings:
             raise UserError("`residual` needs one number for each of `decoder_channels`.")
         if self.resolution % 2 ** len(self.encoder_channels):
             raise UserError(f"{self.resolution} pixels cannot be halved {len(self.encoder_channels)} times.")
+
+
+MEMORIES = 256
+"""Faces of each person that the model remembers."""
+_NEAR, _SHARE = 8, 0.3  # the kernel's width, squared: this share of the squared distance to that neighbour
 
 
 def _activation() -> nn.Module:
@@ -84,16 +93,18 @@ class Encoder(nn.Module):
 
 
 class Opening(nn.Module):
-    """(B, bottleneck) ► (B, base_channels, 8, 8), shared by all people."""
+    """Code (B, bottleneck) and expression (B, F) ► (B, base_channels, 8, 8), shared by all people."""
 
     def __init__(self, settings: ModelSettings) -> None:
         super().__init__()
         self.channels = settings.base_channels
-        self.dense = nn.Linear(settings.bottleneck, settings.base_channels * 64)
+        self.expression = nn.Linear(expression.COUNT, settings.expression_width)
+        self.dense = nn.Linear(settings.bottleneck + settings.expression_width, settings.base_channels * 64)
 
-    def forward(self, code: Tensor) -> Tensor:
+    def forward(self, code: Tensor, measures: Tensor) -> Tensor:
         """Open a batch of codes to 8 × 8 maps."""
-        return F.leaky_relu(self.dense(code).view(-1, self.channels, 8, 8), 0.1)
+        known = F.leaky_relu(self.expression(measures), 0.1)
+        return F.leaky_relu(self.dense(torch.cat([code, known], 1)).view(-1, self.channels, 8, 8), 0.1)
 
 
 class Upscale(nn.Module):
@@ -174,18 +185,96 @@ class SwapAutoencoder(nn.Module):
         self.encoder = Encoder(settings)
         self.opening = Opening(settings)
         self.decoders = nn.ModuleList(Decoder(settings) for _ in people)
+        self.rest: Tensor
+        self.spread: Tensor
+        self.seen: Tensor
+        self.codes: Tensor
+        self.register_buffer("rest", torch.zeros(len(people), expression.COUNT, 3))
+        self.register_buffer("spread", torch.ones(len(people), expression.COUNT))
+        self.register_buffer("seen", torch.zeros(len(people), MEMORIES, expression.COUNT))
+        self.register_buffer("codes", torch.zeros(len(people), MEMORIES, settings.bottleneck))
         initialize(self)
 
-    def encode(self, image: Tensor) -> Tensor:
-        """(B, 3, S, S) in [0, 1] ► (B, base_channels, 8, 8)."""
-        return self.opening(self.encoder(image))
+    def learn_habits(self, person: int, calibration: expression.Calibration, seen: Tensor) -> None:
+        """Keep how a person's landmarks are to be read, and a sample of what the person was seen doing.
+
+        Args:
+            person: The person's number.
+            calibration: From the person's faces.
+            seen: (MEMORIES, F) calibrated measures of faces that the decoder learns from.
+        """
+        self.rest[person] = torch.from_numpy(calibration.rest)
+        self.spread[person] = torch.from_numpy(calibration.spread)
+        self.seen[person] = seen
+
+    @torch.no_grad()
+    def learn_codes(self, person: int, images: Tensor) -> None:
+        """Keep the codes of the faces of :meth:`learn_habits`: (MEMORIES, 3, S, S) in [0, 1]."""
+        self.codes[person] = torch.cat([self.encoder(part).float() for part in images.split(32)])
+
+    def calibration(self, person: int) -> expression.Calibration:
+        """How a person's landmarks are read."""
+        return expression.Calibration(rest=self.rest[person].cpu().numpy(), spread=self.spread[person].cpu().numpy())
+
+    def turn(self, poses: np.ndarray, source: int) -> np.ndarray:
+        """What to add to calibrated ``poses`` (N, 2) so that ``source`` was seen like that: float32 (2,)."""
+        return expression.meeting_point(poses, self.seen[source, :, : expression.POSE].cpu().numpy())
+
+    def encode(self, image: Tensor, measures: Tensor) -> Tensor:
+        """What the decoders draw from.
+
+        Args:
+            image: (B, 3, S, S) in [0, 1].
+            measures: (B, F) calibrated measures of pose and expression.
+
+        Returns:
+            (B, base_channels, 8, 8).
+        """
+        return self.opening(self.encoder(image), measures)
+
+    def retarget(self, measures: Tensor, source: int) -> tuple[Tensor, Tensor]:
+        """The nearest to given measures that ``source`` was seen doing.
+
+        A kernel average over the source's remembered faces (Nadaraya 1964, Watson 1964) with a width that follows the
+        distance to the nearest few: codes and measures alike stay within what the decoder has learned to draw from,
+        whatever the target does.
+
+        Args:
+            measures: (B, F) calibrated measures of the target.
+            source: Whose decoder will draw.
+
+        Returns:
+            code (B, bottleneck) and measures (B, F).
+        """
+        scale = torch.tensor(expression.IMPORTANCE, device=measures.device)
+        squares = torch.cdist(measures * scale, self.seen[source] * scale).square()
+        width = squares.kthvalue(_NEAR, dim=1, keepdim=True).values.clamp_min(1e-6) * _SHARE
+        weights = torch.softmax(-squares / width, 1)
+        return weights @ self.codes[source], weights @ self.seen[source]
+
+    def swap(self, image: Tensor, measures: Tensor, source: int, retarget: float = 1.0) -> tuple[Tensor, Tensor]:
+        """Draw the target's faces as ``source``: face (B, 3, S, S) and mask (B, 1, S, S), both in [0, 1].
+
+        Args:
+            image: (B, 3, S, S) in [0, 1].
+            measures: (B, F) calibrated measures of the target, turned to where the source was seen (:meth:`turn`).
+            source: Whose decoder draws.
+            retarget: 1 draws from what the source was seen doing (:meth:`retarget`), 0 from the target's own code, as
+                the shared-encoder scheme has it.
+        """
+        code, known = self.retarget(measures, source)
+        if retarget < 1:
+            code = torch.lerp(self.encoder(image), code, retarget)
+            known = torch.lerp(measures, known, retarget)
+        face, mask = self.decode(self.opening(code, known), source)
+        return face, torch.sigmoid(mask)
 
     def decode(self, code: Tensor, person: int) -> tuple[Tensor, Tensor]:
         """(B, base_channels, 8, 8) ► face (B, 3, S, S) in [0, 1] and mask logits (B, 1, S, S), both float32."""
         drawn = self.decoders[person](code).float()
         return torch.sigmoid(drawn[:, :3]), drawn[:, 3:]
 
-    def forward(self, image: Tensor, person: int) -> tuple[Tensor, Tensor]:
-        """Draw the faces in ``image`` as ``person``; mask in [0, 1]."""
-        face, mask = self.decode(self.encode(image), person)
+    def forward(self, image: Tensor, measures: Tensor, person: int) -> tuple[Tensor, Tensor]:
+        """Draw ``person``'s own faces: face (B, 3, S, S) and mask (B, 1, S, S), both in [0, 1]; see :meth:`encode`."""
+        face, mask = self.decode(self.encode(image, measures), person)
         return face, torch.sigmoid(mask)

@@ -38,7 +38,7 @@ class AugmentSettings:
 
 def augment(
     images: Tensor, weights: Tensor, resolution: int, settings: AugmentSettings, random: torch.Generator
-) -> tuple[Tensor, Tensor, Tensor]:
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Make warped inputs and unwarped targets.
 
     Both are cut from the wider picture with the same random rotation, zoom, shift and mirroring, and get the same
@@ -53,7 +53,8 @@ def augment(
         random: CPU generator; all randomness comes from it.
 
     Returns:
-        input (B, 3, S, S) and target (B, 3, S, S), float32 in [0, 1], and the target's weights (B, 2, S, S) in [0, 1].
+        input (B, 3, S, S) and target (B, 3, S, S), float32 in [0, 1]; the target's weights (B, 2, S, S) in [0, 1]; and
+        which were mirrored, bool (B,).
     """
     device, batch, side = images.device, len(images), images.shape[-1]
 
@@ -82,6 +83,7 @@ def augment(
         (bent * gain + lift).clamp_(0, 1),
         (target[:, :3] * gain + lift).clamp_(0, 1),
         target[:, 3:],
+        mirror < 0,
     )
 
 

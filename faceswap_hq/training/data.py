@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
 import torch
 from torch import Tensor
 
-from faceswap_hq.faces import alignment, regions
+from faceswap_hq.faces import alignment, expression, regions
 from faceswap_hq.faceset import Faceset
+from faceswap_hq.model.autoencoder import MEMORIES
 
 MARGIN = 1.25
 """The crops are held this much wider than the model's view, so that rotating and shifting finds real pixels."""
@@ -25,10 +26,15 @@ class PersonData:
     """uint8 (N, 3, L, L), L = resolution × MARGIN."""
     weights: Tensor
     """uint8 (N, 2, L, L): the face's area, and the eyes and the mouth, 255 inside."""
+    measures: Tensor
+    """float32 (N, F): calibrated pose and expression, see :mod:`faceswap_hq.faces.expression`."""
+    calibration: expression.Calibration
+    """The person's habits, from all faces of the faceset."""
 
     def to(self, device: torch.device) -> PersonData:
         """A copy on ``device``."""
-        return PersonData(name=self.name, images=self.images.to(device), weights=self.weights.to(device))
+        moved = {key: getattr(self, key).to(device) for key in ("images", "weights", "measures")}
+        return replace(self, **moved)
 
 
 def load_person(faceset: Faceset, resolution: int, coverage: float, limit: int = 6000) -> PersonData:
@@ -57,10 +63,14 @@ def load_person(faceset: Faceset, resolution: int, coverage: float, limit: int =
             regions.fill(polygons["mouth"], side, grow=0.01 * side),
         )
         weights[i] = [cv2.GaussianBlur(w, (0, 0), 0.008 * side) for w in weights[i]]
+    measures = np.stack([expression.measured(row.landmarks) for row in faceset.rows])
+    calibration = expression.Calibration.fit(measures)
     return PersonData(
         name=faceset.name,
         images=torch.from_numpy(images).permute(0, 3, 1, 2).contiguous(),
         weights=torch.from_numpy(weights),
+        measures=torch.from_numpy(calibration(measures[picks])),
+        calibration=calibration,
     )
 
 
@@ -70,13 +80,50 @@ def generator(*key: int) -> torch.Generator:
     return torch.Generator().manual_seed(state)
 
 
-def batch_indices(count: int, batch: int, step: int, seed: int, person: int) -> Tensor:
+def remembered(person: PersonData) -> Tensor:
+    """Indices of the faces that the model remembers, evenly spread: int64 (MEMORIES,)."""
+    return torch.linspace(0, len(person.images) - 1, MEMORIES).round().long().to(person.images.device)
+
+
+def sampling_weights(people: list[PersonData], reach: float = 0.4, most: float = 3.0) -> list[np.ndarray]:
+    """How often each face is to be shown: more where the others' poses lie, for that is what it will be asked to draw.
+
+    The weight of a face is the density of the other people's poses, turned to where the person was seen, over that of
+    the person's own (Gaussian kernels), held within a factor of ``most`` of 1.
+
+    Args:
+        people: All people of the run.
+        reach: Width of the kernels, pose units.
+        most: No face is shown more than ``most`` times as often as it would be by chance, or less than 1 / ``most``.
+
+    Returns:
+        For each person float64 (N,) with mean 1; all ones where there is one person only.
+    """
+    poses = [person.measures[:, : expression.POSE].cpu().double().numpy() for person in people]
+
+    def density(at: np.ndarray, of: np.ndarray) -> np.ndarray:
+        of = of[np.linspace(0, len(of) - 1, min(len(of), 500)).astype(int)]
+        squares = ((at[:, None] - of[None]) ** 2).sum(2)
+        return np.exp(-squares / (2 * reach**2)).mean(1) + 1e-6
+
+    out = []
+    for i, own in enumerate(poses):
+        turned = [pose + expression.meeting_point(pose, own) for j, pose in enumerate(poses) if j != i]
+        others = [density(own, pose) for pose in turned]
+        ratio = np.mean(others, axis=0) / density(own, own) if others else np.ones(len(own))
+        weights = np.clip(ratio / ratio.mean(), 1 / most, most)
+        out.append(weights / weights.mean())
+    return out
+
+
+def batch_indices(weights: np.ndarray, batch: int, step: int, seed: int, person: int) -> Tensor:
     """Which faces of a person are in the batch of a step: each epoch is a fresh permutation, without remainder lost.
 
+    In an epoch of N faces a face of weight w appears ⌊w⌋ or ⌈w⌉ times (systematic resampling).
     Depends on nothing but its arguments, so that a resumed run sees the faces that an unbroken one would have seen.
 
     Args:
-        count: The person's faces.
+        weights: (N,) weights of the person's faces, with mean 1.
         batch: Faces a step.
         step: Step number, from 0.
         seed: The run's seed.
@@ -85,11 +132,16 @@ def batch_indices(count: int, batch: int, step: int, seed: int, person: int) -> 
     Returns:
         int64 (batch,).
     """
+    count = len(weights)
     positions = torch.arange(step * batch, (step + 1) * batch)
     epochs = positions // count
     out = torch.empty(batch, dtype=torch.int64)
     for epoch in epochs.unique().tolist():
-        order = torch.randperm(count, generator=generator(seed, person, epoch, 1))
+        random = generator(seed, person, epoch, 1)
+        points = (np.arange(count) + float(torch.rand(1, generator=random, dtype=torch.float64))) / count
+        bounds = np.cumsum(weights)
+        drawn = np.searchsorted(bounds / bounds[-1], points).clip(0, count - 1)
+        order = torch.from_numpy(drawn)[torch.randperm(count, generator=random)]
         chosen = epochs == epoch
         out[chosen] = order[positions[chosen] % count]
     return out

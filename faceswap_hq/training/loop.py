@@ -15,13 +15,14 @@ import torch
 
 from faceswap_hq import files
 from faceswap_hq.errors import UserError
+from faceswap_hq.faces import expression
 from faceswap_hq.faceset import Faceset
 from faceswap_hq.model import SwapAutoencoder
 from faceswap_hq.training import checkpoints, preview
 from faceswap_hq.training import run as runs
-from faceswap_hq.training.augmentation import augment
+from faceswap_hq.training.augmentation import augment, central
 from faceswap_hq.training.checkpoints import Progress
-from faceswap_hq.training.data import PersonData, batch_indices, generator, load_person
+from faceswap_hq.training.data import PersonData, batch_indices, generator, load_person, remembered, sampling_weights
 from faceswap_hq.training.losses import reconstruction_loss
 from faceswap_hq.training.settings import TrainSettings
 
@@ -81,14 +82,23 @@ class Trainer:
     def __init__(self, settings: TrainSettings, people: list[PersonData], device: torch.device) -> None:
         self.settings, self.device = settings, device
         self.people = [person.to(device) for person in people]
+        self.weights = sampling_weights(people)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(settings.seed)
             model = SwapAutoencoder(settings.model, [person.name for person in people])
+        for number, person in enumerate(self.people):
+            model.learn_habits(number, person.calibration, person.measures[remembered(person)])
         self.model = model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.optimizer = torch.optim.Adam(
             self.model.parameters(), lr=settings.learning_rate, betas=(0.9, settings.beta2), fused=True
         )
         self.progress = Progress()
+
+    def remember(self) -> None:
+        """Bring the codes that the model remembers up to date with its encoder."""
+        resolution = self.settings.model.resolution
+        for number, person in enumerate(self.people):
+            self.model.learn_codes(number, central(person.images[remembered(person)], resolution))
 
     def rate(self, share: float) -> float:
         """Learning rate after ``share`` of the budget."""
@@ -96,21 +106,26 @@ class Trainer:
         warm = min(1.0, (self.progress.step + 1) / max(1, s.warmup))
         return s.learning_rate * warm * (s.final_rate + (1 - s.final_rate) * 0.5 * (1 + math.cos(math.pi * share)))
 
-    def batch(self, step: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Input, target and areas of a step for all people, one after the other: (P·B, C, S, S)."""
+    def batch(self, step: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Input, target, areas (P·B, C, S, S) and expression (P·B, F) of a step for all people, one after the other."""
         s = self.settings
-        picks = [batch_indices(len(p.images), s.batch, step, s.seed, i) for i, p in enumerate(self.people)]
+        picks = [batch_indices(w, s.batch, step, s.seed, i) for i, w in enumerate(self.weights)]
         images = torch.cat([p.images[k.to(self.device)] for p, k in zip(self.people, picks, strict=True)])
         weights = torch.cat([p.weights[k.to(self.device)] for p, k in zip(self.people, picks, strict=True)])
-        return augment(images, weights, s.model.resolution, s.augment, generator(s.seed, step, 2))
+        measures = torch.cat([p.measures[k.to(self.device)] for p, k in zip(self.people, picks, strict=True)])
+        random = generator(s.seed, step, 2)
+        bent, target, areas, mirrored = augment(images, weights, s.model.resolution, s.augment, random)
+        sign = torch.tensor(expression.MIRROR_SIGN, device=self.device)
+        other = measures[:, list(expression.MIRROR_ORDER)] * sign
+        return bent, target, areas, torch.where(mirrored[:, None], other, measures)
 
     def losses(self, step: int) -> dict[str, torch.Tensor]:
         """Forward pass of a step: the terms of the loss, summed over people."""
         s = self.settings
-        bent, target, areas = self.batch(step)
+        bent, target, areas, measures = self.batch(step)
         bent = bent.contiguous(memory_format=torch.channels_last)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=s.precision == "bfloat16"):
-            codes = self.model.encode(bent)
+            codes = self.model.encode(bent, measures)
             drawn = [self.model.decode(code, i) for i, code in enumerate(codes.split(s.batch))]
         totals: dict[str, torch.Tensor] = {}
         for (face, mask), y, area in zip(drawn, target.split(s.batch), areas.split(s.batch), strict=True):
@@ -222,6 +237,7 @@ def _train(run: Path, trainer: Trainer, budget: Budget, report: Report | None) -
     running: dict[str, float] = {}
     speed = 0.0
     saved = shown = logged = trainer.progress.seconds
+    trainer.remember()
     preview.write_sheet(trainer.model, trainer.people, run / "previews", trainer.progress.step)
     with _stop_requests() as stop:
         clock = time.perf_counter()
@@ -246,6 +262,7 @@ def _train(run: Path, trainer: Trainer, budget: Budget, report: Report | None) -
                 _log(run, trainer, running, speed)
             if seconds - shown >= 60 * settings.preview_minutes:
                 shown = seconds
+                trainer.remember()
                 preview.write_sheet(trainer.model, trainer.people, run / "previews", trainer.progress.step)
             if seconds - saved >= 60 * settings.save_minutes:
                 saved = seconds
@@ -260,6 +277,7 @@ def _train(run: Path, trainer: Trainer, budget: Budget, report: Report | None) -
 
 
 def _save(run: Path, trainer: Trainer) -> None:
+    trainer.remember()
     if not checkpoints.found(run) or checkpoints.found(run)[0].name != f"step-{trainer.progress.step:07d}":
         checkpoints.save(run, trainer.model, trainer.optimizer, trainer.progress, trainer.settings.keep)
     runs.export(run, trainer.model, trainer.settings, trainer.progress)

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from faceswap_hq import files
+from faceswap_hq.faces import expression
 from faceswap_hq.model import SwapAutoencoder
 from faceswap_hq.training.augmentation import central
 from faceswap_hq.training.data import PersonData
@@ -33,10 +34,16 @@ def sheet(model: SwapAutoencoder, people: list[PersonData], rows: int = 6) -> np
     for i, other in pairs:
         data = people[i]
         picks = torch.linspace(0, len(data.images) - 1, rows + 2)[1:-1].round().long()
-        faces = central(data.images[picks.to(data.images.device)].to(device), resolution)
+        picks = picks.to(data.images.device)
+        faces = central(data.images[picks].to(device), resolution)
+        measures = data.measures[picks].to(device)
         columns.append((data.name, faces))
-        for j in dict.fromkeys((i, other)):
-            columns.append((f"{data.name} > {people[j].name}", model(faces, j)[0]))
+        columns.append((f"{data.name} > {data.name}", model(faces, measures, i)[0]))
+        if other != i:
+            poses = data.measures[:, : expression.POSE].cpu().numpy()
+            turn = torch.zeros_like(measures)
+            turn[:, : expression.POSE] = torch.from_numpy(model.turn(poses, other)).to(device)
+            columns.append((f"{data.name} > {people[other].name}", model.swap(faces, measures + turn, other)[0]))
     model.train(was_training)
     header = np.full((22, len(columns) * resolution, 3), 24, np.uint8)
     for n, (title, _) in enumerate(columns):

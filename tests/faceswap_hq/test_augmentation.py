@@ -26,7 +26,7 @@ def data(batch: int = 4, side: int = 40) -> tuple[torch.Tensor, torch.Tensor]:
 
 def test_without_ranges_it_is_the_central_crop():
     images, weights = data()
-    bent, target, areas = augment(images, weights, 32, STILL, generator(0))
+    bent, target, areas, _ = augment(images, weights, 32, STILL, generator(0))
     assert bent.shape == target.shape == (4, 3, 32, 32)
     assert areas.shape == (4, 2, 32, 32)
     assert bent.dtype == target.dtype == areas.dtype == torch.float32
@@ -39,8 +39,8 @@ def test_without_ranges_it_is_the_central_crop():
 def test_the_target_stays_straight():
     """Bending changes the input alone, and by about as much as it is told."""
     images, weights = data()
-    bent, target, areas = augment(images, weights, 32, with_only(warp=0.05), generator(0))
-    _, straight, straight_areas = augment(images, weights, 32, STILL, generator(0))
+    bent, target, areas, _ = augment(images, weights, 32, with_only(warp=0.05), generator(0))
+    _, straight, straight_areas, _ = augment(images, weights, 32, STILL, generator(0))
     torch.testing.assert_close(target, straight, rtol=0, atol=0)
     torch.testing.assert_close(areas, straight_areas, rtol=0, atol=0)
     assert (bent - target).abs().mean() > 0.01
@@ -52,7 +52,7 @@ def test_the_bendings_size():
     y, x = torch.meshgrid(torch.arange(side), torch.arange(side), indexing="ij")
     images = torch.stack([x * 3, y * 3, x], 0)[None].repeat(64, 1, 1, 1).byte()
     weights = torch.zeros(64, 2, side, side, dtype=torch.uint8)
-    bent, target, _ = augment(images, weights, resolution, with_only(warp=share), generator(3))
+    bent, target, _, _ = augment(images, weights, resolution, with_only(warp=share), generator(3))
     moved = (bent - target)[:, :2, 16:48, 16:48] * 255 / 3  # pixels
     assert moved.mean().abs() < 0.3
     assert 0.6 * share * resolution < moved.std() < 1.1 * share * resolution  # between its nodes the field is smoother
@@ -63,7 +63,7 @@ def test_the_bendings_size():
 )
 def test_input_and_target_share_everything_else(ranges):
     images, weights = data()
-    bent, target, _ = augment(images, weights, 32, with_only(**ranges), generator(1))
+    bent, target, _, _ = augment(images, weights, 32, with_only(**ranges), generator(1))
     torch.testing.assert_close(bent, target, rtol=0, atol=0)
     assert (target - central(images, 32)).abs().mean() > 0.004
 
@@ -73,17 +73,17 @@ def test_areas_go_with_the_target():
     _, weights = data()
     images = weights[:, :1].repeat(1, 3, 1, 1)
     settings = with_only(rotation=20, zoom=0.1, shift=0.1, flip=0.5, warp=0.05)
-    _, target, areas = augment(images, weights, 32, settings, generator(2))
+    _, target, areas, _ = augment(images, weights, 32, settings, generator(2))
     torch.testing.assert_close(target[:, :1], areas[:, :1])
 
 
 def test_flip():
     images, weights = data()
-    _, target, areas = augment(images, weights, 32, with_only(flip=1.0), generator(0))
+    _, target, areas, _ = augment(images, weights, 32, with_only(flip=1.0), generator(0))
     torch.testing.assert_close(target, central(images, 32).flip(-1), atol=2e-5, rtol=0)
     torch.testing.assert_close(areas, central(weights, 32).flip(-1), atol=2e-5, rtol=0)
     many, areas = data(batch=400, side=20)
-    _, target, _ = augment(many, areas, 16, with_only(flip=0.25), generator(1))
+    _, target, _, _ = augment(many, areas, 16, with_only(flip=0.25), generator(1))
     mirrored = ((target - central(many, 16)).abs().mean((1, 2, 3)) > 1e-3).float().mean()
     assert 0.18 < mirrored < 0.32
 
@@ -92,7 +92,7 @@ def test_rotation_turns_without_stretching():
     """A small spot keeps its distance from the middle."""
     images = torch.zeros(30, 3, 80, 80, dtype=torch.uint8)
     images[:, :, 38:42, 58:62] = 255
-    _, target, _ = augment(
+    _, target, _, _ = augment(
         images, torch.zeros(30, 2, 80, 80, dtype=torch.uint8), 64, with_only(rotation=30), generator(0)
     )
     grid = torch.arange(64) - 31.5
@@ -107,7 +107,7 @@ def test_rotation_turns_without_stretching():
 
 def test_light_stays_in_range():
     images, weights = data()
-    bent, target, _ = augment(images, weights, 32, with_only(light=0.9, tint=0.9), generator(0))
+    bent, target, _, _ = augment(images, weights, 32, with_only(light=0.9, tint=0.9), generator(0))
     assert 0 <= bent.min() <= bent.max() <= 1
     assert 0 <= target.min() <= target.max() <= 1
 

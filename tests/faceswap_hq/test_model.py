@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 
 from faceswap_hq.errors import UserError
+from faceswap_hq.faces import expression
 from faceswap_hq.model import ModelSettings, SwapAutoencoder
+from faceswap_hq.model.autoencoder import MEMORIES
 from faceswap_hq.training.settings import load_preset, preset_names
 from tests.faceswap_hq.helpers import MODEL
 
@@ -21,46 +24,53 @@ def faces(count: int = 2, side: int = 32) -> torch.Tensor:
     return torch.rand(count, 3, side, side, generator=torch.Generator().manual_seed(1))
 
 
+def doing(count: int = 2) -> torch.Tensor:
+    """Measures of expression."""
+    return torch.randn(count, expression.COUNT, generator=torch.Generator().manual_seed(2))
+
+
 def test_shapes_and_ranges(model):
-    code = model.encode(faces())
+    code = model.encode(faces(), doing())
     assert code.shape == (2, MODEL.base_channels, 8, 8)
     for person in range(3):
-        face, mask = model(faces(), person)
+        face, mask = model(faces(), doing(), person)
         assert face.shape == (2, 3, 32, 32)
         assert mask.shape == (2, 1, 32, 32)
         for value in (face, mask):
             assert value.dtype == torch.float32
             assert 0 <= value.min() <= value.max() <= 1
     _, logits = model.decode(code, 0)
-    torch.testing.assert_close(torch.sigmoid(logits), model(faces(), 0)[1])
+    torch.testing.assert_close(torch.sigmoid(logits), model(faces(), doing(), 0)[1])
 
 
 def test_each_person_has_a_decoder_and_all_share_the_encoder(model):
-    drawn = [model(faces(), person)[0] for person in range(3)]
+    drawn = [model(faces(), doing(), person)[0] for person in range(3)]
     assert not torch.equal(drawn[0], drawn[1])
     model.zero_grad()
     drawn[1].sum().backward()
     touched = {
         name.split(".")[0] + "." + name.split(".")[1] for name, p in model.named_parameters() if p.grad is not None
     }
-    assert touched == {"encoder.convolutions", "encoder.dense", "opening.dense", "decoders.1"}
+    assert touched == {"encoder.convolutions", "encoder.dense", "opening.dense", "opening.expression", "decoders.1"}
 
 
 def test_the_code_carries_no_place(model):
     """The bottleneck is the only way through: what the decoder draws depends on nothing else of the picture."""
     code = model.encoder(faces())
     assert code.shape == (2, MODEL.bottleneck)
-    torch.testing.assert_close(model.decode(model.opening(code), 2)[0], model(faces(), 2)[0])
+    drawn, _ = model.decode(model.opening(code, doing()), 2)
+    torch.testing.assert_close(drawn, model(faces(), doing(), 2)[0])
 
 
 def test_memory_format_changes_nothing(model):
-    lasting = model(faces().contiguous(memory_format=torch.channels_last), 1)[0]
-    torch.testing.assert_close(lasting, model(faces(), 1)[0], atol=1e-5, rtol=1e-4)
+    lasting = model(faces().contiguous(memory_format=torch.channels_last), doing(), 1)[0]
+    torch.testing.assert_close(lasting, model(faces(), doing(), 1)[0], atol=1e-5, rtol=1e-4)
 
 
 def test_faces_of_a_batch_do_not_touch(model):
-    one_by_one = torch.cat([model(face[None], 0)[0] for face in faces(4)])
-    torch.testing.assert_close(model(faces(4), 0)[0], one_by_one, atol=1e-5, rtol=1e-4)
+    pairs = zip(faces(4), doing(4), strict=True)
+    one_by_one = torch.cat([model(face[None], does[None], 0)[0] for face, does in pairs])
+    torch.testing.assert_close(model(faces(4), doing(4), 0)[0], one_by_one, atol=1e-5, rtol=1e-4)
 
 
 @pytest.mark.parametrize("name", preset_names())
@@ -69,7 +79,8 @@ def test_presets_build(name):
     settings = load_preset(name).model
     with torch.device("meta"):
         model = SwapAutoencoder(settings, ["a", "b"])
-        face, mask = model(torch.empty(1, 3, settings.resolution, settings.resolution), 1)
+        picture = torch.empty(1, 3, settings.resolution, settings.resolution)
+        face, mask = model(picture, torch.empty(1, expression.COUNT), 1)
     assert face.shape == (1, 3, settings.resolution, settings.resolution)
     assert mask.shape == (1, 1, settings.resolution, settings.resolution)
 
@@ -96,3 +107,70 @@ def test_settings_that_do_not_fit(change, message):
 def test_people_need_names(people):
     with pytest.raises(UserError, match="distinct names"):
         SwapAutoencoder(MODEL, people)
+
+
+def remembering() -> tuple[SwapAutoencoder, torch.Tensor, torch.Tensor]:
+    """A model that knows what its people did, with the pictures and the measures of the second."""
+    torch.manual_seed(0)
+    fresh = SwapAutoencoder(MODEL, ["anna", "ben", "cem"]).eval()
+    rng = np.random.default_rng(0)
+    habits = expression.Calibration.fit(rng.normal(size=(50, expression.COUNT)))
+    pictures, seen = faces(MEMORIES), doing(MEMORIES)
+    fresh.learn_habits(1, habits, seen)
+    fresh.learn_codes(1, pictures)
+    return fresh, pictures, seen
+
+
+class TestRetarget:
+    def test_what_was_seen_is_found_again(self):
+        """Of groups of faces that do the same, the codes of the group that does what is asked for."""
+        model, pictures, _ = remembering()
+        groups = torch.arange(MEMORIES) // 16
+        seen = doing(MEMORIES // 16)[groups]
+        model.seen[1] = seen
+        with torch.no_grad():
+            code, known = model.retarget(seen[[3, 200]] + 0.05, 1)
+            torch.testing.assert_close(known, seen[[3, 200]], atol=1e-3, rtol=0)
+            wanted = torch.stack([model.encoder(pictures[groups == groups[i]]).mean(0) for i in (3, 200)])
+        torch.testing.assert_close(code, wanted, atol=1e-3, rtol=1e-3)
+
+    def test_it_stays_within_what_was_seen(self):
+        """However wild the target: a weighted mean of what the source did."""
+        model, _, seen = remembering()
+        _, known = model.retarget(doing(20) * 3, 1)
+        assert (known <= seen.amax(0) + 1e-5).all()
+        assert (known >= seen.amin(0) - 1e-5).all()
+
+    def test_importance(self):
+        """Of two faces equally far away, the one that differs in what counts less is taken."""
+        model, _, _ = remembering()
+        lips, chin = expression.NAMES.index("lips apart"), expression.NAMES.index("chin")
+        seen = torch.full((MEMORIES, expression.COUNT), 9.0)
+        seen[:8] = seen[8:16] = 0
+        seen[:8, lips], seen[8:16, chin] = 1, 1
+        model.seen[1] = seen
+        _, known = model.retarget(torch.zeros(1, expression.COUNT), 1)
+        assert known[0, chin] > 10 * known[0, lips]
+
+    def test_strength(self):
+        model, pictures, seen = remembering()
+        image, does = 1 - pictures[:2], doing(2) * 0.5
+        with torch.no_grad():
+            torch.testing.assert_close(model.swap(image, does, 1, 0.0)[0], model(image, does, 1)[0])
+            full = model.swap(image, does, 1)
+            torch.testing.assert_close(full[0], model.swap(pictures[:2], does, 1, 1.0)[0])
+            assert not torch.allclose(full[0], model.swap(image, does, 1, 0.5)[0])
+        assert full[1].shape == (2, 1, 32, 32)
+        assert 0 <= full[1].min() <= full[1].max() <= 1
+
+
+def test_habits_travel_with_the_weights():
+    model, _, seen = remembering()
+    other = SwapAutoencoder(MODEL, ["anna", "ben", "cem"])
+    other.load_state_dict(model.state_dict())
+    values = np.random.default_rng(1).normal(size=(5, expression.COUNT))
+    np.testing.assert_array_equal(other.calibration(1)(values), model.calibration(1)(values))
+    poses = np.random.default_rng(2).normal(size=(30, 2))
+    np.testing.assert_array_equal(other.turn(poses, 1), model.turn(poses, 1))
+    with torch.no_grad():
+        torch.testing.assert_close(other.retarget(seen[:3], 1), model.retarget(seen[:3], 1))

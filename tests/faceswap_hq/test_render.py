@@ -90,7 +90,8 @@ class TestWholeClip:
             crop = render.alignment.warp(item.frame.image, found.matrices[item.frame.index], 32)
             x = torch.from_numpy(crop).permute(2, 0, 1)[None].float() / 255
             with torch.no_grad():
-                face = model(x, 0)[0][0].permute(1, 2, 0).numpy()
+                measures = torch.from_numpy(found.measures[item.frame.index])[None]
+                face = model(x, measures, 0)[0][0].permute(1, 2, 0).numpy()
             np.testing.assert_allclose(item.face, face, atol=2e-3)
             back = render.alignment.warp(item.image, found.matrices[item.frame.index], 32)[12:20, 12:20]
             assert difference(back / 255, face[12:20, 12:20]) < 0.02

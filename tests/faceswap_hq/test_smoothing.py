@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from faceswap_hq.faces import alignment
-from faceswap_hq.faces.smoothing import smooth_matrices
+from faceswap_hq.faces.smoothing import smooth_matrices, steadied
 from faceswap_hq.faces.tracking import MAX_GAP
 from tests.faceswap_hq.helpers import face_at
 
@@ -100,3 +100,11 @@ def test_a_head_over_heels_turns_smoothly():
     faces = [face_at(150, 150, 90, angle=170 + 1.0 * i) for i in range(20)]
     difference = np.abs(angles(smooth(faces)) - angles(raw(faces))) % 360
     assert np.minimum(difference, 360 - difference).max() < 2.0
+
+
+def test_neighbours_are_averaged_but_not_across_starts():
+    values = np.array([[0.0], [4.0], [0.0], [8.0], [8.0]])
+    starts = np.array([False, False, False, True, False])
+    np.testing.assert_allclose(steadied(values, starts)[:, 0], [1, 2, 1, 8, 8])
+    np.testing.assert_array_equal(steadied(values[:1], starts[:1]), values[:1])
+    assert values[1, 0] == 4

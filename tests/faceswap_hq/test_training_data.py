@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from faceswap_hq.errors import UserError
-from faceswap_hq.faces import regions
+from faceswap_hq.faces import expression, regions
 from faceswap_hq.training.augmentation import central
-from faceswap_hq.training.data import MARGIN, batch_indices, generator, load_person
+from faceswap_hq.training.data import MARGIN, PersonData, batch_indices, generator, load_person, sampling_weights
 from tests.faceswap_hq.helpers import write_faceset
 
 
@@ -22,20 +22,29 @@ class TestBatches:
     def test_each_epoch_is_a_permutation(self, count, batch, seed, person):
         """No face twice before all were there once, whatever the batch; no remainder is left out."""
         steps = 3 * count // batch + 1
-        drawn = torch.cat([batch_indices(count, batch, step, seed, person) for step in range(steps)])
+        drawn = torch.cat([batch_indices(np.ones(count), batch, step, seed, person) for step in range(steps)])
         assert drawn.dtype == torch.int64
         for start in range(0, len(drawn) - count + 1, count):
             assert sorted(drawn[start : start + count].tolist()) == list(range(count))
 
+    def test_weights_are_how_often_a_face_is_shown(self):
+        weights = np.array([0.25, 0.25, 0.5, 1.0, 3.0])
+        drawn = torch.cat([batch_indices(weights, 5, step, 0, 0) for step in range(400)])
+        counts = np.bincount(drawn.numpy(), minlength=5) / 400
+        np.testing.assert_allclose(counts, weights, atol=0.08)
+        for epoch in drawn.reshape(400, 5).tolist():
+            assert [epoch.count(face) for face in (3, 4)] == [1, 3]
+            assert epoch.count(2) in (0, 1)
+
     def test_no_history(self):
-        forwards = [batch_indices(20, 3, step, 1, 0).tolist() for step in range(30)]
+        forwards = [batch_indices(np.ones(20), 3, step, 1, 0).tolist() for step in range(30)]
         torch.rand(100)
-        backwards = [batch_indices(20, 3, step, 1, 0).tolist() for step in reversed(range(30))]
+        backwards = [batch_indices(np.ones(20), 3, step, 1, 0).tolist() for step in reversed(range(30))]
         assert forwards == backwards[::-1]
 
     def test_seeds_people_and_epochs_differ(self):
         def epoch(seed: int, person: int, number: int) -> list[int]:
-            return batch_indices(50, 50, number, seed, person).tolist()
+            return batch_indices(np.ones(50), 50, number, seed, person).tolist()
 
         orders = [epoch(*key) for key in ((0, 0, 0), (1, 0, 0), (0, 1, 0), (0, 0, 1))]
         assert all(a != b for i, a in enumerate(orders) for b in orders[:i])
@@ -47,6 +56,32 @@ class TestBatches:
             for key in ((1, 2), (2, 1), (1,), (1, 2, 0), (0,), (2**40, 3))
         }
         assert len(values) >= 5  # (1, 2) and (1, 2, 0) may agree: trailing zeros add no entropy
+
+
+class TestSamplingWeights:
+    @staticmethod
+    def person(poses: np.ndarray) -> PersonData:
+        measures = np.zeros((len(poses), expression.COUNT), np.float32)
+        measures[:, : expression.POSE] = poses
+        empty = torch.zeros(len(poses), 1)
+        habits = expression.Calibration.fit(measures)
+        return PersonData(
+            name="x", images=empty, weights=empty, measures=torch.from_numpy(measures), calibration=habits
+        )  # fmt: skip
+
+    def test_more_of_what_will_be_asked_for(self):
+        rng = np.random.default_rng(0)
+        anna = self.person(np.concatenate([rng.normal(0, 0.2, (50, 2)), rng.normal(1.5, 0.2, (150, 2))]))
+        ben = self.person(rng.normal(0, 0.2, (80, 2)))
+        ours, theirs = sampling_weights([anna, ben])
+        assert ours.mean() == pytest.approx(1)
+        assert ours[:50].mean() > 2 * ours[50:].mean()
+        assert ours.max() / ours.min() <= 9.1
+        assert theirs.mean() == pytest.approx(1)
+
+    def test_alone(self):
+        (only,) = sampling_weights([self.person(np.zeros((5, 2)))])
+        np.testing.assert_array_equal(only, 1)
 
 
 class TestLoading:

@@ -1,0 +1,184 @@
+"""What a face does, in numbers that do not say whose face it is.
+
+The encoder's code of a face also says whose face it is, so the code of B is not quite what A's decoder has learned to
+draw from: the swap's mouth, eyes and gaze follow only in part. Landmarks can be freed of identity where pixels cannot:
+turned to the front, measured against the person's own habits, they are the same numbers for anybody. They go to the
+decoders beside the code.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from faceswap_hq.faces import alignment
+
+_POSE_UNIT = 15.0  # degrees
+_LIMIT = 3.0  # spreads, or pose units, beyond which nothing is told apart
+_FLOOR = 0.04  # cm: smaller spreads than this are trembling, not expression
+_RIDGE = 0.02  # holds back the share of pose where pose hardly varies, in samples' share
+
+_Shape = Callable[[np.ndarray], float]
+
+
+def _gap(first: int, second: int, axis: int) -> _Shape:
+    return lambda p: float(p[first, axis] - p[second, axis])
+
+
+def _middle(points: tuple[int, ...], anchors: tuple[int, ...], axis: int) -> _Shape:
+    return lambda p: float(p[list(points), axis].mean() - p[list(anchors), axis].mean())
+
+
+_X, _Y = 0, 1
+# Of a frontal face in cm, x to the right of the picture, y down. Names with `right` and `left` come in pairs.
+_SHAPES_478: dict[str, _Shape] = {
+    "lips apart": _gap(14, 13, _Y),
+    "mouth height": _gap(17, 0, _Y),
+    "mouth width": _gap(291, 61, _X),
+    "inner width": _gap(308, 78, _X),
+    "upper lip": _middle((13, 0), (2,), _Y),
+    "lower lip": _middle((14, 17), (2,), _Y),
+    "chin": _gap(152, 2, _Y),
+    "right corner": _middle((61,), (13, 14), _Y),
+    "left corner": _middle((291,), (13, 14), _Y),
+    "right eye": _middle((145, 153), (159, 158), _Y),
+    "left eye": _middle((374, 380), (386, 385), _Y),
+    "right gaze x": _middle((468,), (33, 133), _X),
+    "left gaze x": _middle((473,), (263, 362), _X),
+    "right gaze y": _middle((468,), (33, 133), _Y),
+    "left gaze y": _middle((473,), (263, 362), _Y),
+    "right inner brow": _middle((107, 55), (33, 133), _Y),
+    "left inner brow": _middle((336, 285), (263, 362), _Y),
+    "right outer brow": _middle((70, 63, 105), (33, 133), _Y),
+    "left outer brow": _middle((300, 293, 334), (263, 362), _Y),
+}
+_EYE_R, _EYE_L = (36, 39), (45, 42)
+_SHAPES_68: dict[str, _Shape] = {
+    "lips apart": _gap(66, 62, _Y),
+    "mouth height": _gap(57, 51, _Y),
+    "mouth width": _gap(54, 48, _X),
+    "inner width": _gap(64, 60, _X),
+    "upper lip": _middle((62, 51), (33,), _Y),
+    "lower lip": _middle((66, 57), (33,), _Y),
+    "chin": _gap(8, 33, _Y),
+    "right corner": _middle((48,), (62, 66), _Y),
+    "left corner": _middle((54,), (62, 66), _Y),
+    "right eye": _middle((40, 41), (37, 38), _Y),
+    "left eye": _middle((46, 47), (43, 44), _Y),
+    # no irises among the 68 points: the gaze stays with the encoder
+    "right gaze x": lambda p: 0.0,
+    "left gaze x": lambda p: 0.0,
+    "right gaze y": lambda p: 0.0,
+    "left gaze y": lambda p: 0.0,
+    "right inner brow": _middle((20, 21), _EYE_R, _Y),
+    "left inner brow": _middle((22, 23), _EYE_L, _Y),
+    "right outer brow": _middle((17, 18, 19), _EYE_R, _Y),
+    "left outer brow": _middle((24, 25, 26), _EYE_L, _Y),
+}
+NAMES = ("yaw", "pitch", *_SHAPES_478)
+"""What the numbers are, in order."""
+COUNT = len(NAMES)
+IMPORTANCE = tuple(
+    2.0 if name in ("yaw", "pitch", "lips apart", "right eye", "left eye") else 1.5 if name == "mouth height" else 1.0
+    for name in NAMES
+)
+"""How much a difference in each counts when faces are compared."""
+POSE = 2
+"""The first so many of them are the head's pose."""
+
+
+def _mirrored_name(name: str) -> str:
+    swapped = {"right": "left", "left": "right"}
+    first, _, rest = name.partition(" ")
+    return f"{swapped[first]} {rest}" if first in swapped else name
+
+
+MIRROR_ORDER = tuple(NAMES.index(_mirrored_name(name)) for name in NAMES)
+MIRROR_SIGN = tuple(-1.0 if name == "yaw" or name.endswith("gaze x") else 1.0 for name in NAMES)
+"""A mirrored face has ``x[..., MIRROR_ORDER] * MIRROR_SIGN``."""
+
+
+def measured(landmarks: np.ndarray) -> np.ndarray:
+    """Pose in degrees and the shape of mouth, eyes, gaze and brows in cm of the canonical face.
+
+    478 points are turned to the front with their depth; 68 points, which have none, only upright.
+
+    Args:
+        landmarks: (478 or 68, 2 or 3) points in frame pixels.
+
+    Returns:
+        float32 (COUNT,).
+    """
+    yaw, pitch, _ = alignment.pose(landmarks)
+    front = alignment.frontal(landmarks)
+    shapes = _SHAPES_68 if len(landmarks) == 68 else _SHAPES_478
+    return np.array([yaw, pitch, *(shape(front) for shape in shapes.values())], np.float32)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Calibration:
+    """One person's habits: where each measure rests, how it shifts with the head's pose, and how far it swings.
+
+    Args:
+        rest: float32 (COUNT, 3): rest, change per pose unit of yaw, and of pitch. Of pose itself, zeros.
+        spread: float32 (COUNT,): standard deviation of what is left. Of pose itself, its unit in degrees.
+    """
+
+    rest: np.ndarray
+    spread: np.ndarray
+
+    @staticmethod
+    def fit(values: np.ndarray) -> Calibration:
+        """Learn a person's habits from (N, COUNT) measures of their faces, N at least 1."""
+        values = values.astype(np.float64)
+        shape = values[:, POSE:]
+        given = _given(values)
+        middle = np.median(shape, axis=0)
+        ridge = np.diag([0.0, _RIDGE, _RIDGE]) * len(values) + 1e-9 * np.eye(3)
+        slopes = np.linalg.solve(given.T @ given + ridge, given.T @ (shape - middle))  # (3, shapes)
+        slopes[0] += middle
+        left: np.ndarray = shape - given @ slopes
+        rest = np.zeros((COUNT, 3), np.float32)
+        rest[POSE:] = slopes.T
+        spread = np.full(COUNT, _POSE_UNIT, np.float32)
+        spread[POSE:] = np.maximum(left.std(axis=0), _FLOOR)
+        return Calibration(rest=rest, spread=spread)
+
+    def __call__(self, values: np.ndarray) -> np.ndarray:
+        """(N, COUNT) measures ► float32 (N, COUNT): pose in units of 15°, the rest in the person's own spreads, ±3."""
+        left = values - _given(values) @ self.rest.T
+        return np.clip(left / self.spread, -_LIMIT, _LIMIT).astype(np.float32)
+
+
+def _given(values: np.ndarray) -> np.ndarray:
+    """(N, 3): one, and pose in its units, as far as pose is believed to act linearly."""
+    pose = np.clip(values[:, :POSE] / _POSE_UNIT, -_LIMIT, _LIMIT)
+    return np.concatenate([np.ones((len(values), 1)), pose], axis=1)
+
+
+def meeting_point(poses: np.ndarray, known: np.ndarray, reach: float = 0.4, comfort: float = 0.7) -> np.ndarray:
+    """The smallest turn of the head that brings one person's poses to where another's were seen.
+
+    A decoder cannot draw its person from sides that it never saw. Where A was only filmed from below and B looks
+    straight, drawing A from below is right in every way but one; drawing what was never seen is mush. The turn is the
+    same for all faces, so the head still moves as B's does.
+
+    Args:
+        poses: (N, 2) calibrated yaw and pitch of the target.
+        known: (M, 2) those that the source's decoder has learned from.
+        reach: Width of the kernels by which the source's poses are known, pose units.
+        comfort: Width of the Gaussian that prefers small turns, pose units.
+
+    Returns:
+        float32 (2,): what to add to ``poses``; zeros where they already meet.
+    """
+    steps = np.arange(-10, 11) * 0.2
+    turns = np.stack(np.meshgrid(steps, steps, indexing="ij"), -1).reshape(-1, 2)
+    some, known = (x[np.linspace(0, len(x) - 1, min(len(x), 128)).astype(int)] for x in (poses, known))
+    squares = ((turns[:, None, None] + some[None, :, None] - known[None, None]) ** 2).sum(-1)
+    seen = np.exp(-squares / (2 * reach**2)).mean(axis=2)  # (turns, poses)
+    # The mean of the logarithm: a turn that leaves some poses unseen is worse than one that serves all half as well
+    gain = np.log(seen + 1e-3).mean(axis=1) - (turns**2).sum(1) / (2 * comfort**2)
+    return turns[int(np.argmax(gain))].astype(np.float32)
