@@ -158,11 +158,12 @@ def plain_loop(people: list[Any], settings: Any) -> Iterator[float]:
 
     from faceswap_hq.model import SwapAutoencoder
     from faceswap_hq.training.augmentation import augment
-    from faceswap_hq.training.data import batch_indices, generator, load_person
+    from faceswap_hq.training.data import batch_indices, generator, load_person, sampling_weights
     from faceswap_hq.training.losses import reconstruction_loss
 
     resolution = settings.model.resolution
     data = [load_person(person, resolution, settings.coverage) for person in people]
+    weights = sampling_weights(data)
     torch.manual_seed(settings.seed)
     model = SwapAutoencoder(settings.model, [person.name for person in data])
     optimizer = torch.optim.Adam(model.parameters(), lr=settings.learning_rate, betas=(0.9, settings.beta2))
@@ -172,11 +173,11 @@ def plain_loop(people: list[Any], settings: Any) -> Iterator[float]:
         optimizer.zero_grad()
         loss = torch.zeros(())
         for number, person in enumerate(data):
-            picks = batch_indices(len(person.images), settings.batch, step, settings.seed, number)
-            bent, target, areas = augment(
+            picks = batch_indices(weights[number], settings.batch, step, settings.seed, number)
+            bent, target, areas, _ = augment(
                 person.images[picks], person.weights[picks], resolution, settings.augment, generator(step, number)
             )
-            face, mask = model.decode(model.encode(bent), number)
+            face, mask = model.decode(model.encode(bent, person.measures[picks]), number)
             loss = loss + reconstruction_loss(face, mask, target, areas, settings.loss)["total"] / len(data)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), settings.clip)
