@@ -26,7 +26,7 @@ from faceswap_hq.training.loop import Budget, train
 from faceswap_hq.training.settings import load_preset
 
 DETECTOR_ACTORS, STRESS_ACTORS = 6, 8
-SECONDS, SIZE = 4.0, 256
+SECONDS, SIZE = 4.0, 160
 FRAMES = 75
 """Of each clip that are swapped."""
 MINUTES = 3.0

@@ -103,9 +103,10 @@ def open_swap(
             f"{source!r} cannot be put onto themselves.", "Choose another --source-person or --target-person."
         )
     place = choose_device(device)
+    known = card.people.index(target) if target in card.people else None  # anybody can be the target
     return Swap(
         run=run, model=model.to(place), card=card, device=str(place), source=source, target=target, key=key,
-        settings=replace(settings, source=card.people.index(source), target=card.people.index(target)),
+        settings=replace(settings, source=card.people.index(source), target=known),
         progress=progress,
     )  # fmt: skip
 

@@ -74,7 +74,10 @@ class TestOpenSwap:
 
     def test_a_target_the_model_never_saw(self, trained):
         """The decoder is what matters; anyone can be the target, and is named for the evaluation."""
-        assert open_swap(trained, PLAIN, target="someone", device="cpu").target == "someone"
+        swap = open_swap(trained, PLAIN, target="someone", device="cpu")
+        assert swap.target == "someone"
+        assert swap.settings.target is None
+        assert open_swap(trained, PLAIN, target="ben", device="cpu").settings.target == 1
 
     def test_wrong_device(self, trained):
         with pytest.raises(UserError, match="cannot be used"):

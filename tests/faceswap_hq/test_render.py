@@ -14,6 +14,8 @@ import torch
 from blending import NONE, PRESETS
 from faceswap_hq import render
 from faceswap_hq.errors import UserError
+from faceswap_hq.faces import expression
+from faceswap_hq.faces.smoothing import steadied
 from faceswap_hq.media import probe, read_frames
 from faceswap_hq.model import SwapAutoencoder
 from faceswap_hq.render import Counts, RenderSettings, counts_dict, plan, swapped_frames, write_video
@@ -83,18 +85,30 @@ class TestWholeClip:
             assert difference(new[outside], old[outside]) < 3
         assert known_anna.closed == 1
 
-    def test_what_is_drawn_is_the_decoders_face(self, tmp_path, model, actor_clips, known_anna):
+    @pytest.mark.parametrize("retarget", [0.0, 1.0])
+    def test_what_is_drawn_is_the_decoders_face(self, tmp_path, model, actor_clips, known_anna, retarget):
         """Pasted plainly, the pixels in the middle of the face are what the model made of the aligned crop."""
-        found = plan(actor_clips[0], model, 0.74, PLAIN)
-        for item in swapped_frames(found, model, PLAIN, indices=[0, 10, 20]):
+        plain = replace(PLAIN, retarget=retarget)
+        found = plan(actor_clips[0], model, 0.74, plain)
+        for item in swapped_frames(found, model, plain, indices=[0, 10, 20]):
             crop = render.alignment.warp(item.frame.image, found.matrices[item.frame.index], 32)
             x = torch.from_numpy(crop).permute(2, 0, 1)[None].float() / 255
             with torch.no_grad():
                 measures = torch.from_numpy(found.measures[item.frame.index])[None]
-                face = model(x, measures, 0)[0][0].permute(1, 2, 0).numpy()
+                face = model.swap(x, measures, 0, retarget)[0][0].permute(1, 2, 0).numpy()
             np.testing.assert_allclose(item.face, face, atol=2e-3)
             back = render.alignment.warp(item.image, found.matrices[item.frame.index], 32)[12:20, 12:20]
             assert difference(back / 255, face[12:20, 12:20]) < 0.02
+
+    def test_whose_habits_the_landmarks_are_read_by(self, model, actor_clips, known_anna):
+        """Those of the model's person whom the video shows, or those that the clip itself tells."""
+        own, known = (plan(actor_clips[0], model, 0.74, replace(PLAIN, target=target)) for target in (None, 0))
+        assert sorted(own.measures) == sorted(known.measures) == list(range(24))
+        raw = np.stack([expression.measured(face) for face in own.person.landmarks])
+        raw = steadied(raw, np.zeros(24, bool))
+        for found, habits in ((own, expression.Calibration.fit(raw)), (known, model.calibration(0))):
+            given = np.stack([found.measures[frame] for frame in range(24)])
+            np.testing.assert_allclose(given[:, 2:], habits(raw)[:, 2:], atol=1e-4)
 
     def test_the_other_decoder(self, model, actor_clips, known_anna):
         found = plan(actor_clips[0], model, 0.74, PLAIN)

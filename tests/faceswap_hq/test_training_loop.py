@@ -17,6 +17,7 @@ from safetensors.torch import load_file
 
 from faceswap_hq import files
 from faceswap_hq.errors import UserError
+from faceswap_hq.faces import expression
 from faceswap_hq.faceset import read_faceset
 from faceswap_hq.training import checkpoints, loop
 from faceswap_hq.training.checkpoints import Progress
@@ -109,10 +110,13 @@ class TestTrainer:
         people = [
             replace(person, images=torch.full_like(person.images, 50 + 100 * i)) for i, person in enumerate(people)
         ]
-        still = replace(SETTINGS, augment=replace(SETTINGS.augment, light=0.0, tint=0.0))
-        bent, target, areas = Trainer(still, people, torch.device("cpu")).batch(3)
+        still = replace(SETTINGS, augment=replace(SETTINGS.augment, light=0.0, tint=0.0, flip=0.0))
+        bent, target, areas, measures = Trainer(still, people, torch.device("cpu")).batch(3)
         assert bent.shape == target.shape == (4, 3, 32, 32)
         assert areas.shape == (4, 2, 32, 32)
+        assert measures.shape == (4, expression.COUNT)
+        for own, person in zip(measures.split(2), people, strict=True):
+            assert all((person.measures == row).all(1).any() for row in own)
         torch.testing.assert_close(target[:2], torch.full((2, 3, 32, 32), 50 / 255))
         torch.testing.assert_close(target[2:], torch.full((2, 3, 32, 32), 150 / 255))
 

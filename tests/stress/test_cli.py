@@ -66,6 +66,7 @@ def _detector(path: Path, **changes) -> Path:
 
 def test_train_then_stress_from_the_command_line(tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("faceswap_hq.console.out._width", 160)  # or the table breaks words over lines
     crude, good = _write(tmp_path / "crude", 8, 20), _write(tmp_path / "good", 6, 6, seed=1)
     start = _detector(tmp_path / "start.pt")
     arguments = f"train --real {crude} --fake {crude} -o mine.pt --from {start} --epochs 12 --batch 8 --lr 0.003"
