@@ -3,8 +3,8 @@
     python benchmarks/ablation.py --source A --target B --identity ONNX [--steps 620] [--frames 0:200] --work DIR
 
 Every variant is trained (``fast`` preset, float32) and rendered onto the target's frames with ``--retarget`` 1 and 0;
-the finished videos are measured with ``faceswap_hq.quality``. ``pasted`` needs no training: real pictures of the source,
-of the poses nearest to straight ahead, are blended in. That is what the blending lets through of a perfect face.
+the finished videos are measured with ``faceswap_hq.quality``. ``pasted`` needs no training: real pictures of the source
+that look straight ahead are blended in, which is what the blending lets through of a perfect face.
 Videos and models of real people stay in ``--work``; only numbers are printed.
 """
 
