@@ -31,7 +31,7 @@ from faceswap_hq.training.loop import Budget, Trainer
 from faceswap_hq.training.run import load_model
 from faceswap_hq.training.settings import load_preset
 
-_BATCH, _WEIGHTS = Trainer.batch, loop.sampling_weights
+_BATCH = Trainer.batch
 
 
 def _without_measures(self: Trainer, step: int) -> tuple[torch.Tensor, ...]:
@@ -43,11 +43,9 @@ def trained(variant: str, facesets: list[Faceset], steps: int, seed: int, work: 
     """The run directory of a variant, trained unless it is there already."""
     run = work / f"{variant}-{steps}-{seed}.model"
     settings = dataclasses.replace(load_preset("fast"), precision="float32", seed=seed)
+    if variant == "uniform sampling":
+        settings = dataclasses.replace(settings, pose_matching=1.0)
     Trainer.batch = _without_measures if variant == "no measures" else _BATCH  # type: ignore[method-assign,assignment]
-    uniform = variant == "uniform sampling"
-    loop.sampling_weights = (  # type: ignore[assignment]
-        (lambda people: [np.ones(len(person.images)) for person in people]) if uniform else _WEIGHTS
-    )
     if not (run / "card.json").exists():
         loop.train(run, facesets, settings, Budget(steps=steps), device="cpu")
     return run

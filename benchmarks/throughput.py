@@ -163,7 +163,7 @@ def plain_loop(people: list[Any], settings: Any) -> Iterator[float]:
 
     resolution = settings.model.resolution
     data = [load_person(person, resolution, settings.coverage) for person in people]
-    weights = sampling_weights(data)
+    weights = sampling_weights(data, settings.pose_matching)
     torch.manual_seed(settings.seed)
     model = SwapAutoencoder(settings.model, [person.name for person in data])
     optimizer = torch.optim.Adam(model.parameters(), lr=settings.learning_rate, betas=(0.9, settings.beta2))

@@ -85,7 +85,7 @@ def remembered(person: PersonData) -> Tensor:
     return torch.linspace(0, len(person.images) - 1, MEMORIES).round().long().to(person.images.device)
 
 
-def sampling_weights(people: list[PersonData], reach: float = 0.4, most: float = 3.0) -> list[np.ndarray]:
+def sampling_weights(people: list[PersonData], most: float, reach: float = 0.4) -> list[np.ndarray]:
     """How often each face is to be shown: more where the others' poses lie, for that is what it will be asked to draw.
 
     The weight of a face is the density of the other people's poses, turned to where the person was seen, over that of
@@ -93,8 +93,8 @@ def sampling_weights(people: list[PersonData], reach: float = 0.4, most: float =
 
     Args:
         people: All people of the run.
-        reach: Width of the kernels, pose units.
         most: No face is shown more than ``most`` times as often as it would be by chance, or less than 1 / ``most``.
+        reach: Width of the kernels, pose units.
 
     Returns:
         For each person float64 (N,) with mean 1; all ones where there is one person only.

@@ -82,7 +82,7 @@ class Trainer:
     def __init__(self, settings: TrainSettings, people: list[PersonData], device: torch.device) -> None:
         self.settings, self.device = settings, device
         self.people = [person.to(device) for person in people]
-        self.weights = sampling_weights(people)
+        self.weights = sampling_weights(people, settings.pose_matching)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(settings.seed)
             model = SwapAutoencoder(settings.model, [person.name for person in people])

@@ -35,6 +35,8 @@ class TrainSettings:
     """Share of the faceset crop's side that the model sees."""
     batch: int = 8
     """Faces of each person in a step."""
+    pose_matching: float = 3.0
+    """Faces whose pose the other people show are drawn up to so many times as often as by chance; 1 draws all alike."""
     learning_rate: float = 6e-4
     """Peak rate of Adam; it rises over ``warmup`` steps and falls along a cosine to ``final_rate`` of itself."""
     final_rate: float = 0.05
@@ -66,6 +68,8 @@ class TrainSettings:
             raise UserError(f"coverage must lie in (0, {1 / MARGIN:g}], not {self.coverage}.")
         if self.batch < 1 or self.keep < 1 or self.warmup < 0 or self.seed < 0:
             raise UserError("batch and keep must be at least 1, warmup and seed not negative.")
+        if not 1 <= self.pose_matching < math.inf:
+            raise UserError("pose_matching must be at least 1.")
         positive = (self.learning_rate, self.clip, self.minutes, self.save_minutes, self.preview_minutes)
         if not all(0 < value < math.inf for value in positive):
             raise UserError("The learning rate, clip and all times must be positive numbers.")

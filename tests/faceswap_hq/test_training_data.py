@@ -73,14 +73,19 @@ class TestSamplingWeights:
         rng = np.random.default_rng(0)
         anna = self.person(np.concatenate([rng.normal(0, 0.2, (50, 2)), rng.normal(1.5, 0.2, (150, 2))]))
         ben = self.person(rng.normal(0, 0.2, (80, 2)))
-        ours, theirs = sampling_weights([anna, ben])
+        ours, theirs = sampling_weights([anna, ben], 3.0)
         assert ours.mean() == pytest.approx(1)
         assert ours[:50].mean() > 2 * ours[50:].mean()
         assert ours.max() / ours.min() <= 9.1
         assert theirs.mean() == pytest.approx(1)
 
+    def test_all_alike(self):
+        rng = np.random.default_rng(0)
+        for weights in sampling_weights([self.person(rng.normal(at, 0.3, (40, 2))) for at in (0, 1)], 1.0):
+            np.testing.assert_allclose(weights, 1)
+
     def test_alone(self):
-        (only,) = sampling_weights([self.person(np.zeros((5, 2)))])
+        (only,) = sampling_weights([self.person(np.zeros((5, 2)))], 3.0)
         np.testing.assert_array_equal(only, 1)
 
 
