@@ -65,6 +65,7 @@ def test_a_yaml_file(tmp_path):
         ("clip: 0", r"clip"),
         ("beta2: 1.0", r"beta2"),
         ("final_rate: -1", r"final_rate"),
+        ("pose_matching: 0.5", r"pose_matching"),
         ("seed: -1", r"seed"),
         ("minutes: 0", r"positive"),
         ("precision: float64", r"precision"),
