@@ -18,6 +18,9 @@ from faceswap_hq.faces import alignment
 _POSE_UNIT = 15.0  # degrees
 _LIMIT = 3.0  # spreads, or pose units, beyond which nothing is told apart
 _FLOOR = 0.04  # cm: smaller spreads than this are trembling, not expression
+_AWAKE = 0.7  # the eyes count as widely open above this quantile of their opening
+_LID_UNIT = 0.35  # of the open eye: closed is about -3
+_GAZE_UNIT = 0.12  # cm
 _RIDGE = 0.02  # holds back the share of pose where pose hardly varies, in samples' share
 
 _Shape = Callable[[np.ndarray], float]
@@ -80,10 +83,8 @@ _SHAPES_68: dict[str, _Shape] = {
 NAMES = ("yaw", "pitch", *_SHAPES_478)
 """What the numbers are, in order."""
 COUNT = len(NAMES)
-IMPORTANCE = tuple(
-    2.0 if name in ("yaw", "pitch", "lips apart", "right eye", "left eye") else 1.5 if name == "mouth height" else 1.0
-    for name in NAMES
-)
+_WEIGHED = {"yaw": 1.5, "pitch": 1.5, "lips apart": 3.0, "mouth height": 3.0, "right eye": 3.0, "left eye": 3.0}
+IMPORTANCE = tuple(_WEIGHED.get(name, 0.5) for name in NAMES)
 """How much a difference in each counts when faces are compared."""
 POSE = 2
 """The first so many of them are the head's pose."""
@@ -94,6 +95,9 @@ def _mirrored_name(name: str) -> str:
     first, _, rest = name.partition(" ")
     return f"{swapped[first]} {rest}" if first in swapped else name
 
+
+_LIDS = tuple(i for i, name in enumerate(NAMES) if name.endswith("eye"))
+_GAZE = tuple(i for i, name in enumerate(NAMES) if "gaze" in name)
 
 MIRROR_ORDER = tuple(NAMES.index(_mirrored_name(name)) for name in NAMES)
 MIRROR_SIGN = tuple(-1.0 if name == "yaw" or name.endswith("gaze x") else 1.0 for name in NAMES)
@@ -122,8 +126,10 @@ class Calibration:
     """One person's habits: where each measure rests, how it shifts with the head's pose, and how far it swings.
 
     Args:
-        rest: float32 (COUNT, 3): rest, change per pose unit of yaw, and of pitch. Of pose itself, zeros.
-        spread: float32 (COUNT,): standard deviation of what is left. Of pose itself, its unit in degrees.
+        rest: float32 (COUNT, 3): rest, change per pose unit of yaw, and of pitch. Of pose itself, zeros. Lids and gaze
+            rest where the eyes are widely open.
+        spread: float32 (COUNT,): standard deviation of what is left. Of pose itself, its unit in degrees; of the lids a
+            share of the open eye, and of the gaze centimetres.
     """
 
     rest: np.ndarray
@@ -144,10 +150,18 @@ class Calibration:
         rest[POSE:] = slopes.T
         spread = np.full(COUNT, _POSE_UNIT, np.float32)
         spread[POSE:] = np.maximum(left.std(axis=0), _FLOOR)
+        # Lids and gaze rest where the eyes are open, not where they usually are: somebody filmed reading looks down in
+        # most frames, and is not to look down when somebody else looks straight ahead.
+        opening = left[:, [i - POSE for i in _LIDS]].mean(axis=1)
+        awake = opening >= np.quantile(opening, _AWAKE)
+        eyes = [*_LIDS, *_GAZE]
+        rest[eyes, 0] += np.median(left[awake], axis=0)[[i - POSE for i in eyes]]
+        spread[list(_LIDS)] = np.maximum(_LID_UNIT * rest[list(_LIDS), 0], _FLOOR)
+        spread[list(_GAZE)] = _GAZE_UNIT
         return Calibration(rest=rest, spread=spread)
 
     def __call__(self, values: np.ndarray) -> np.ndarray:
-        """(N, COUNT) measures ► float32 (N, COUNT): pose in units of 15°, the rest in the person's own spreads, ±3."""
+        """(N, COUNT) measures ► float32 (N, COUNT) in the units of ``spread``, ±3."""
         left = values - _given(values) @ self.rest.T
         return np.clip(left / self.spread, -_LIMIT, _LIMIT).astype(np.float32)
 

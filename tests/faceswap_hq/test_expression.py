@@ -88,10 +88,26 @@ class TestCalibration:
         rng = np.random.default_rng(0)
         does = rng.normal(size=(400, COUNT))
         pose = rng.uniform(-20, 20, (400, 2))
-        anna = 0.3 + 0.2 * does
-        ben = -1 + 0.4 * does
+        anna = 3 + 0.2 * does
+        ben = 6 + 0.4 * does
+        gaze = [i for i, name in enumerate(NAMES) if "gaze" in name]
+        anna[:, gaze] = ben[:, gaze]  # measured in centimetres, not in a person's own swings
         anna[:, :POSE] = ben[:, :POSE] = pose
         np.testing.assert_allclose(Calibration.fit(anna)(anna), Calibration.fit(ben)(ben), atol=0.02)
+
+    def test_open_eyes_rest_whatever_they_do_most(self):
+        """Somebody who reads most of the time does not look down when somebody else looks ahead."""
+        rng = np.random.default_rng(4)
+        eyes = [i for i, name in enumerate(NAMES) if name.endswith("eye")]
+        gaze = [i for i, name in enumerate(NAMES) if name.endswith("gaze y")]
+        values = rng.normal(0, 0.01, (300, COUNT))
+        reading = np.arange(300) < 190
+        values[:, eyes] += np.where(reading, 0.5, 1.0)[:, None]
+        values[:, gaze] += np.where(reading, 0.15, -0.05)[:, None]
+        calibrated = Calibration.fit(values)(values)
+        np.testing.assert_allclose(calibrated[~reading][:, [*eyes, *gaze]], 0, atol=0.4)
+        assert calibrated[reading][:, eyes].max() < -1
+        assert calibrated[reading][:, gaze].min() > 1
 
     def test_what_pose_does_is_taken_out(self):
         rng = np.random.default_rng(1)
