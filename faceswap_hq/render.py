@@ -262,11 +262,13 @@ def _draw(
     chosen = [frame for frame in batch if frame.index in plan.matrices]
     if not chosen:
         return {}
-    crops = np.stack([alignment.warp(frame.image, plan.matrices[frame.index], size) for frame in chosen])
+    x = None
+    if settings.retarget < 1:  # otherwise the measures are all that is drawn from
+        crops = np.stack([alignment.warp(frame.image, plan.matrices[frame.index], size) for frame in chosen])
+        x = torch.from_numpy(crops).to(device).permute(0, 3, 1, 2).float().div_(255)
+        x = x.contiguous(memory_format=torch.channels_last)
     between = time.perf_counter()
-    x = torch.from_numpy(crops).to(device).permute(0, 3, 1, 2).float().div_(255)
     measures = torch.from_numpy(np.stack([plan.measures[frame.index] for frame in chosen])).to(device)
-    x = x.contiguous(memory_format=torch.channels_last)
     faces, masks = model.swap(x, measures, settings.source, settings.retarget)
     faces_np = faces.permute(0, 2, 3, 1).float().cpu().contiguous().numpy()
     masks_np = masks[:, 0].float().cpu().contiguous().numpy()

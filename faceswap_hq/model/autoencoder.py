@@ -252,11 +252,11 @@ class SwapAutoencoder(nn.Module):
         weights = torch.softmax(-squares / width, 1)
         return weights @ self.codes[source], weights @ self.seen[source]
 
-    def swap(self, image: Tensor, measures: Tensor, source: int, retarget: float = 1.0) -> tuple[Tensor, Tensor]:
+    def swap(self, image: Tensor | None, measures: Tensor, source: int, retarget: float = 1.0) -> tuple[Tensor, Tensor]:
         """Draw the target's faces as ``source``: face (B, 3, S, S) and mask (B, 1, S, S), both in [0, 1].
 
         Args:
-            image: (B, 3, S, S) in [0, 1].
+            image: (B, 3, S, S) in [0, 1]; not looked at when ``retarget`` is 1, and may be None then.
             measures: (B, F) calibrated measures of the target, turned to where the source was seen (:meth:`turn`).
             source: Whose decoder draws.
             retarget: 1 draws from what the source was seen doing (:meth:`retarget`), 0 from the target's own code, as
@@ -264,6 +264,8 @@ class SwapAutoencoder(nn.Module):
         """
         code, known = self.retarget(measures, source)
         if retarget < 1:
+            if image is None:
+                raise ValueError("Below retarget 1 the target's picture is needed.")
             code = torch.lerp(self.encoder(image), code, retarget)
             known = torch.lerp(measures, known, retarget)
         face, mask = self.decode(self.opening(code, known), source)
