@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -34,6 +35,17 @@ def shared() -> Path:
 def footage(shared: Path) -> Path:
     """``../shared/footage``; the test skips where it is absent."""
     return shared / "footage"
+
+
+@pytest.fixture(autouse=True)
+def _seeded() -> None:
+    """The same random weights and draws in every run, in whatever order the tests come."""
+    import numpy as np
+    import torch
+
+    torch.manual_seed(0)
+    np.random.seed(0)
+    random.seed(0)
 
 
 @pytest.fixture(autouse=True)

@@ -121,12 +121,15 @@ def test_architectures_have_their_size_and_shape_and_pass_gradients(name, parame
     assert build(name, 2).eval()(torch.zeros(1, 3, size, size)).shape == (1, 2)
 
 
-def test_small_cnn_sees_fine_texture_that_pooling_would_lose():
+@pytest.mark.parametrize("seed", range(5))
+def test_small_cnn_sees_fine_texture_that_pooling_would_lose(seed):
+    torch.manual_seed(seed)
     module = build("small_cnn").eval()
+    module.head = torch.nn.Identity()  # the last layer could cancel two features by chance
     rows = torch.arange(128)
     checker = ((rows[:, None] + rows[None]) % 2 * 2.0 - 1) * 0.05
     grey = torch.zeros(1, 3, 128, 128)
-    assert float((module(grey + checker) - module(grey)).abs()) > 1e-4
+    assert float((module(grey + checker) - module(grey)).norm()) > 1e-3
     torch.testing.assert_close(module(grey + 0.3), module(grey))  # and the light it does not see
 
 
