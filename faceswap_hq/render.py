@@ -144,14 +144,10 @@ def plan(
     measured = np.stack([expression.measured(landmarks) for landmarks in person.landmarks])
     breaks_at = breaks | {int(b) for a, b in itertools.pairwise(person.frames) if b - a > 1}
     measured = steadied(measured, np.isin(person.frames, list(breaks_at)))
-    if settings.target is None:
-        habits = expression.Calibration.fit(measured)
-        poses = habits(measured)[:, : expression.POSE]
-    else:
-        habits = model.calibration(settings.target)
-        poses = model.seen[settings.target, :, : expression.POSE].cpu().numpy()
+    habits = model.calibration(settings.target) if settings.target is not None else expression.Calibration.fit(measured)
     calibrated = habits(measured)
-    calibrated[:, : expression.POSE] += model.turn(poses, settings.source)
+    known = calibrated if settings.target is None else model.seen[settings.target].cpu().numpy()
+    calibrated = model.adapted(calibrated, known, settings.source)
     matrices, polygons, brows, measures, too_small = {}, {}, {}, {}, 0
     for frame, landmarks, matrix, numbers in zip(person.frames, person.landmarks, steady, calibrated, strict=True):
         if np.ptp(landmarks[:, 1]) < settings.min_size:

@@ -12,15 +12,22 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.optimize import nnls
 
 from faceswap_hq.faces import alignment
 
 _POSE_UNIT = 15.0  # degrees
-_LIMIT = 3.0  # spreads, or pose units, beyond which nothing is told apart
+_LIMIT = 4.0  # units beyond which nothing is told apart
 _FLOOR = 0.04  # cm: smaller spreads than this are trembling, not expression
 _AWAKE = 0.7  # the eyes count as widely open above this quantile of their opening
 _LID_UNIT = 0.35  # of the open eye: closed is about -3
+_SHUT = 0.15  # the mouth counts as closed below this quantile of its opening ...
+_SHUT_GAP = 0.2  # ... and lips closer than this, cm, are closed lips
+_WIDEST = 0.97  # quantile of the opening that counts as the widest
+_JAW_UNITS = {"lips apart": 0.75, "mouth height": 0.75, "upper lip": 0.3, "lower lip": 0.6, "chin": 0.75}  # cm
 _GAZE_UNIT = 0.12  # cm
+_LOCALITY = 0.05  # weight of distance in a mixture of faces
+_ONE = 100.0  # weight of its sum being 1
 _RIDGE = 0.02  # holds back the share of pose where pose hardly varies, in samples' share
 
 _Shape = Callable[[np.ndarray], float]
@@ -83,7 +90,8 @@ _SHAPES_68: dict[str, _Shape] = {
 NAMES = ("yaw", "pitch", *_SHAPES_478)
 """What the numbers are, in order."""
 COUNT = len(NAMES)
-_WEIGHED = {"yaw": 1.5, "pitch": 1.5, "lips apart": 3.0, "mouth height": 3.0, "right eye": 3.0, "left eye": 3.0}
+_WEIGHED = {"yaw": 4.0, "pitch": 4.0, "lips apart": 4.0, "mouth height": 2.5, "upper lip": 1.0, "lower lip": 1.0}
+_WEIGHED |= {"right eye": 4.0, "left eye": 4.0}
 IMPORTANCE = tuple(_WEIGHED.get(name, 0.5) for name in NAMES)
 """How much a difference in each counts when faces are compared."""
 POSE = 2
@@ -98,6 +106,9 @@ def _mirrored_name(name: str) -> str:
 
 _LIDS = tuple(i for i, name in enumerate(NAMES) if name.endswith("eye"))
 _GAZE = tuple(i for i, name in enumerate(NAMES) if "gaze" in name)
+JAW = tuple(NAMES.index(name) for name in _JAW_UNITS)
+"""Those that tell how far the mouth is open."""
+_LIPS = NAMES.index("lips apart")
 
 MIRROR_ORDER = tuple(NAMES.index(_mirrored_name(name)) for name in NAMES)
 MIRROR_SIGN = tuple(-1.0 if name == "yaw" or name.endswith("gaze x") else 1.0 for name in NAMES)
@@ -127,9 +138,9 @@ class Calibration:
 
     Args:
         rest: float32 (COUNT, 3): rest, change per pose unit of yaw, and of pitch. Of pose itself, zeros. Lids and gaze
-            rest where the eyes are widely open.
-        spread: float32 (COUNT,): standard deviation of what is left. Of pose itself, its unit in degrees; of the lids a
-            share of the open eye, and of the gaze centimetres.
+            rest where the eyes are widely open, lips and jaw where the mouth is closed.
+        spread: float32 (COUNT,): what counts as one. Of brows and the mouth's width, the standard deviation of what is
+            left; of pose, degrees; of the lids, a share of the open eye; of gaze, lips and jaw, centimetres.
     """
 
     rest: np.ndarray
@@ -141,10 +152,7 @@ class Calibration:
         values = values.astype(np.float64)
         shape = values[:, POSE:]
         given = _given(values)
-        middle = np.median(shape, axis=0)
-        ridge = np.diag([0.0, _RIDGE, _RIDGE]) * len(values) + 1e-9 * np.eye(3)
-        slopes = np.linalg.solve(given.T @ given + ridge, given.T @ (shape - middle))  # (3, shapes)
-        slopes[0] += middle
+        slopes = _fitted(given, shape)
         left: np.ndarray = shape - given @ slopes
         rest = np.zeros((COUNT, 3), np.float32)
         rest[POSE:] = slopes.T
@@ -158,10 +166,17 @@ class Calibration:
         rest[eyes, 0] += np.median(left[awake], axis=0)[[i - POSE for i in eyes]]
         spread[list(_LIDS)] = np.maximum(_LID_UNIT * rest[list(_LIDS), 0], _FLOOR)
         spread[list(_GAZE)] = _GAZE_UNIT
+        # So do lips and jaw where the mouth is closed, which is the same for everybody: somebody who is silent for most
+        # of a clip has hardly any swing, somebody who laughs through it never rests.
+        apart = values[:, _LIPS]
+        closed = apart <= max(float(np.quantile(apart, _SHUT)), _SHUT_GAP)
+        rest[list(JAW)] = _fitted(given[closed], values[closed][:, JAW]).T
+        rest[_LIPS] = (min(float(np.median(apart[closed])), _SHUT_GAP), 0, 0)
+        spread[list(JAW)] = list(_JAW_UNITS.values())
         return Calibration(rest=rest, spread=spread)
 
     def __call__(self, values: np.ndarray) -> np.ndarray:
-        """(N, COUNT) measures ► float32 (N, COUNT) in the units of ``spread``, ±3."""
+        """(N, COUNT) measures ► float32 (N, COUNT) in the units of ``spread``, ±4."""
         left = values - _given(values) @ self.rest.T
         return np.clip(left / self.spread, -_LIMIT, _LIMIT).astype(np.float32)
 
@@ -170,6 +185,64 @@ def _given(values: np.ndarray) -> np.ndarray:
     """(N, 3): one, and pose in its units, as far as pose is believed to act linearly."""
     pose = np.clip(values[:, :POSE] / _POSE_UNIT, -_LIMIT, _LIMIT)
     return np.concatenate([np.ones((len(values), 1)), pose], axis=1)
+
+
+def _fitted(given: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Rest and slopes (3, V) of values (N, V) over :func:`_given`: ridge regression around the median."""
+    middle = np.median(values, axis=0)
+    ridge = np.diag([0.0, _RIDGE, _RIDGE]) * len(values) + 1e-9 * np.eye(3)
+    slopes: np.ndarray = np.linalg.solve(given.T @ given + ridge, given.T @ (values - middle))
+    slopes[0] += middle
+    return slopes
+
+
+def jaw_reach(doing: np.ndarray, known: np.ndarray) -> np.ndarray:
+    """By how much lips and jaw have to move less for one person to do what another does.
+
+    Whoever opens the mouth further than the source was ever seen to would be drawn with the same widest mouth most of
+    the time; scaled to the source's reach the mouth would always move, but small openings would close. This is half of
+    that way, the square root: it followed best on two pairs of people, one with much more to say than the other.
+
+    Args:
+        doing: (N, COUNT) calibrated measures of the target.
+        known: (M, COUNT) those that the source's decoder has learned from.
+
+    Returns:
+        float32 (COUNT,): factors, 1 but for lips and jaw, which share one between 0.3 and 1.
+    """
+    widest, possible = (max(float(np.quantile(x[:, _LIPS], _WIDEST)), 1e-3) for x in (doing, known))
+    factors = np.ones(COUNT, np.float32)
+    factors[list(JAW)] = np.sqrt(np.clip(possible / widest, 0.1, 1))
+    return factors
+
+
+def mixture(wanted: np.ndarray, known: np.ndarray) -> np.ndarray:
+    """Shares in which ``known`` faces make up each ``wanted`` one, preferring near ones.
+
+    For each wanted x, over shares w ≥ 0 that sum to 1, the least ``|Kᵀw - x|² + μ² (Σ wᵢ |kᵢ - x|²)²``, distances
+    weighted by :data:`IMPORTANCE`: the coding of Wang et al. 2010 (locality-constrained linear coding, CVPR), held to a
+    mixture, as non-negative least squares (Lawson and Hanson 1974). So a half open mouth is made of a closed and an open
+    one where it was never seen, and what was never seen to any side of is answered with the nearest.
+
+    Args:
+        wanted: (N, COUNT) calibrated measures.
+        known: (M, COUNT).
+
+    Returns:
+        float32 (N, M); rows sum to 1.
+    """
+    scale = np.array(IMPORTANCE)
+    faces = known * scale
+    out = np.zeros((len(wanted), len(known)), np.float32)
+    for row, x in zip(out, wanted * scale, strict=True):
+        away = faces - x
+        shares, _ = nnls(
+            np.vstack([away.T, _LOCALITY * (away**2).sum(1), np.full(len(faces), _ONE)]),
+            np.append(np.zeros(COUNT + 1), _ONE),
+            maxiter=20 * len(faces),
+        )
+        row[:] = shares / shares.sum()
+    return out
 
 
 def meeting_point(poses: np.ndarray, known: np.ndarray, reach: float = 0.4, comfort: float = 0.7) -> np.ndarray:

@@ -65,7 +65,6 @@ class ModelSettings:
 
 MEMORIES = 256
 """Faces of each person that the model remembers."""
-_NEAR, _SHARE = 8, 0.3  # the kernel's width, squared: this share of the squared distance to that neighbour
 
 
 def _activation() -> nn.Module:
@@ -216,9 +215,23 @@ class SwapAutoencoder(nn.Module):
         """How a person's landmarks are read."""
         return expression.Calibration(rest=self.rest[person].cpu().numpy(), spread=self.spread[person].cpu().numpy())
 
-    def turn(self, poses: np.ndarray, source: int) -> np.ndarray:
-        """What to add to calibrated ``poses`` (N, 2) so that ``source`` was seen like that: float32 (2,)."""
-        return expression.meeting_point(poses, self.seen[source, :, : expression.POSE].cpu().numpy())
+    def adapted(self, measures: np.ndarray, habit: np.ndarray, source: int) -> np.ndarray:
+        """Calibrated measures of somebody else, brought to where ``source`` was seen.
+
+        Args:
+            measures: (N, F).
+            habit: (M, F) measures of the same person, of as much as is known of them.
+            source: Whose decoder will draw.
+
+        Returns:
+            float32 (N, F): poses turned (:func:`expression.meeting_point`), mouths opened less wide where ``source``
+            never opens it so wide (:func:`expression.jaw_reach`).
+        """
+        known = self.seen[source].cpu().numpy()
+        pose = slice(0, expression.POSE)
+        out = measures * expression.jaw_reach(habit, known)
+        out[:, pose] += expression.meeting_point(habit[:, pose], known[:, pose])
+        return out.astype(np.float32)
 
     def encode(self, image: Tensor, measures: Tensor) -> Tensor:
         """What the decoders draw from.
@@ -233,11 +246,10 @@ class SwapAutoencoder(nn.Module):
         return self.opening(self.encoder(image), measures)
 
     def retarget(self, measures: Tensor, source: int) -> tuple[Tensor, Tensor]:
-        """The nearest to given measures that ``source`` was seen doing.
+        """The nearest to given measures that ``source`` was seen doing, as a mixture of the faces remembered.
 
-        A kernel average over the source's remembered faces (Nadaraya 1964, Watson 1964) with a width that follows the
-        distance to the nearest few: codes and measures alike stay within what the decoder has learned to draw from,
-        whatever the target does.
+        Codes and measures alike stay within what the decoder has learned to draw from, whatever the target does; see
+        :func:`faceswap_hq.faces.expression.mixture`.
 
         Args:
             measures: (B, F) calibrated measures of the target.
@@ -246,10 +258,8 @@ class SwapAutoencoder(nn.Module):
         Returns:
             code (B, bottleneck) and measures (B, F).
         """
-        scale = torch.tensor(expression.IMPORTANCE, device=measures.device)
-        squares = torch.cdist(measures * scale, self.seen[source] * scale).square()
-        width = squares.kthvalue(_NEAR, dim=1, keepdim=True).values.clamp_min(1e-6) * _SHARE
-        weights = torch.softmax(-squares / width, 1)
+        shares = expression.mixture(measures.cpu().numpy(), self.seen[source].cpu().numpy())
+        weights = torch.from_numpy(shares).to(self.seen.device)
         return weights @ self.codes[source], weights @ self.seen[source]
 
     def swap(self, image: Tensor | None, measures: Tensor, source: int, retarget: float = 1.0) -> tuple[Tensor, Tensor]:

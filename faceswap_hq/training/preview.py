@@ -40,10 +40,9 @@ def sheet(model: SwapAutoencoder, people: list[PersonData], rows: int = 6) -> np
         columns.append((data.name, faces))
         columns.append((f"{data.name} > {data.name}", model(faces, measures, i)[0]))
         if other != i:
-            poses = data.measures[:, : expression.POSE].cpu().numpy()
-            turn = torch.zeros_like(measures)
-            turn[:, : expression.POSE] = torch.from_numpy(model.turn(poses, other)).to(device)
-            columns.append((f"{data.name} > {people[other].name}", model.swap(faces, measures + turn, other)[0]))
+            habit = data.measures.cpu().numpy()
+            wanted = torch.from_numpy(model.adapted(measures.cpu().numpy(), habit, other)).to(device)
+            columns.append((f"{data.name} > {people[other].name}", model.swap(faces, wanted, other)[0]))
     model.train(was_training)
     header = np.full((22, len(columns) * resolution, 3), 24, np.uint8)
     for n, (title, _) in enumerate(columns):

@@ -90,8 +90,8 @@ class TestCalibration:
         pose = rng.uniform(-20, 20, (400, 2))
         anna = 3 + 0.2 * does
         ben = 6 + 0.4 * does
-        gaze = [i for i, name in enumerate(NAMES) if "gaze" in name]
-        anna[:, gaze] = ben[:, gaze]  # measured in centimetres, not in a person's own swings
+        absolute = [i for i, name in enumerate(NAMES) if "gaze" in name or i in expression.JAW]
+        anna[:, absolute] = ben[:, absolute]  # measured in centimetres, not in a person's own swings
         anna[:, :POSE] = ben[:, :POSE] = pose
         np.testing.assert_allclose(Calibration.fit(anna)(anna), Calibration.fit(ben)(ben), atol=0.02)
 
@@ -113,14 +113,35 @@ class TestCalibration:
         rng = np.random.default_rng(1)
         values = rng.normal(0, 0.2, (600, COUNT))
         values[:, :POSE] = rng.uniform(-25, 25, (600, 2))
-        values[:, OPEN] += 0.05 * values[:, 0]
-        before = np.corrcoef(values[:, OPEN], values[:, 0])[0, 1]
-        after = np.corrcoef(Calibration.fit(values)(values)[:, OPEN], values[:, 0])[0, 1]
-        assert before > 0.8
-        assert abs(after) < 0.1
+        for shape in ("mouth width", "chin"):
+            i = NAMES.index(shape)
+            values[:, i] += 0.05 * values[:, 0]
+            before = np.corrcoef(values[:, i], values[:, 0])[0, 1]
+            after = np.corrcoef(Calibration.fit(values)(values)[:, i], values[:, 0])[0, 1]
+            assert before > 0.8
+            assert abs(after) < 0.2
+
+    def test_closed_lips_rest_however_rarely(self):
+        """Somebody who talks all the time and somebody who hardly does: closed is 0, a centimetre is a centimetre."""
+        rng = np.random.default_rng(5)
+        talker, silent = (np.abs(rng.normal(0, 0.02, (400, COUNT))) for _ in range(2))
+        talker[80:, OPEN] += 1.5 * rng.random(320)
+        silent[380:, OPEN] += 1.0
+        for values in (talker, silent):
+            shown = np.zeros((2, COUNT))
+            shown[:, OPEN] = (0, 1)
+            closed, wide = Calibration.fit(values)(shown)[:, OPEN]
+            assert closed == pytest.approx(0, abs=0.15)
+            assert wide == pytest.approx(1 / 0.75, abs=0.15)
+
+    def test_lips_that_never_close_are_not_taken_for_closed(self):
+        values = np.zeros((100, COUNT))
+        values[:, OPEN] = np.linspace(1, 2, 100)
+        assert Calibration.fit(values)(values)[:, OPEN].min() > 1
 
     def test_trembling_is_not_blown_up(self):
         values = np.random.default_rng(2).normal(1, 0.001, (100, COUNT)).astype(np.float32)
+        values[:, OPEN] -= 1
         assert np.abs(Calibration.fit(values)(values)[:, POSE:]).max() < 0.2
 
     def test_one_face_rests(self):
@@ -132,7 +153,47 @@ class TestCalibration:
     def test_limits(self):
         values = np.random.default_rng(3).normal(0, 1, (100, COUNT))
         habits = Calibration.fit(values)
-        assert np.abs(habits(values * 100)).max() == 3
+        assert np.abs(habits(values * 100)).max() == 4
+
+
+class TestJawReach:
+    def test_only_the_jaw_and_only_less(self):
+        rng = np.random.default_rng(0)
+        wide, narrow = rng.random((2, 200, COUNT)) * np.array([[[4.0]], [[1.0]]])
+        factors = expression.jaw_reach(wide, narrow)
+        np.testing.assert_array_equal(np.delete(factors, expression.JAW), 1)
+        np.testing.assert_allclose(factors[list(expression.JAW)], 0.5, atol=0.03)
+        np.testing.assert_array_equal(expression.jaw_reach(narrow, wide), 1)
+
+    def test_a_source_that_never_speaks(self):
+        rng = np.random.default_rng(0)
+        factors = expression.jaw_reach(rng.random((50, COUNT)), np.zeros((50, COUNT)))
+        assert factors.min() == pytest.approx(0.1**0.5)
+
+
+class TestMixture:
+    def test_shares(self):
+        rng = np.random.default_rng(0)
+        known, wanted = rng.normal(size=(2, 60, COUNT))
+        shares = expression.mixture(wanted, known)
+        assert shares.shape == (60, 60)
+        assert shares.min() >= 0
+        np.testing.assert_allclose(shares.sum(1), 1, atol=1e-5)
+
+    def test_better_than_any_one_face(self):
+        """No known face comes as near, in what counts, as their mixture does."""
+        rng = np.random.default_rng(1)
+        known, wanted = rng.normal(size=(200, COUNT)), rng.normal(0, 0.4, (30, COUNT))
+        scale = np.array(expression.IMPORTANCE)
+        missed = np.linalg.norm((expression.mixture(wanted, known) @ known - wanted) * scale, axis=1)
+        alone = np.linalg.norm((known[None] - wanted[:, None]) * scale, axis=2).min(1)
+        assert (missed < alone).all()
+
+    def test_small_changes_change_little(self):
+        rng = np.random.default_rng(2)
+        known, wanted = rng.normal(size=(200, COUNT)), rng.normal(0, 1, (30, COUNT))
+        first, second = (expression.mixture(x, known) @ known for x in (wanted, wanted + 1e-3))
+        assert np.abs(first - second).max() < 0.05
 
 
 class TestMeetingPoint:
