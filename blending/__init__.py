@@ -1,12 +1,13 @@
 """Blend a generated face into a frame: arrays in, arrays out, with numpy and OpenCV only.
 
 Images are float32 (H, W, 3) RGB in [0, 1] and masks float32 (H, W) in [0, 1], all in pixels of the frame unless
-something else is said. :func:`compose` does everything; the modules hold its parts, each usable on its own.
+something else is said. :func:`compose` does everything (:func:`prepare` and :func:`finish` are its halves, for two
+threads); the modules hold its parts, each usable on its own.
 """
 
 from __future__ import annotations
 
-from blending.compose import ComposeResult, compose
+from blending.compose import ComposeResult, Prepared, compose, finish, prepare
 from blending.settings import (
     BEST,
     CLASSIC,
@@ -36,8 +37,11 @@ __all__ = [
     "DetailSettings",
     "MaskSettings",
     "PoissonSettings",
+    "Prepared",
     "TemporalSettings",
     "compose",
+    "finish",
+    "prepare",
     "preset",
     "settings_from_dict",
     "settings_to_dict",

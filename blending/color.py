@@ -107,7 +107,7 @@ def _robust_moments(colors: Array, weights: Array, trim: float, noise: float) ->
     mean, covariance = center, np.diag(np.maximum(spread, noise) ** 2)
     for _ in range(3):
         offset = colors - mean[:, None]
-        inverse = np.linalg.inv(covariance + np.eye(3) * noise**2)
+        inverse = cv2.invert(covariance + np.eye(3) * noise**2)[1].astype(colors.dtype)
         squared = ((inverse @ offset) * offset).sum(axis=0)
         trust = weights * np.maximum(0.0, 1 - squared / (2 * trim) ** 2) ** 2
         if trust.sum() < _PIXELS_FOR_SPREAD:
@@ -178,7 +178,7 @@ def _gain(method: ColorMethod, source: Array, target: Array, limit: float) -> Ar
     if method in ("mean-std", "reinhard"):
         return np.diag(np.clip(np.sqrt(np.diag(target) / np.diag(source)), 1 / limit, limit))
     if method == "covariance":
-        gain = np.linalg.cholesky(target) @ np.linalg.inv(np.linalg.cholesky(source))
+        gain = np.linalg.cholesky(target) @ cv2.invert(np.linalg.cholesky(source))[1]
         left, values, right = np.linalg.svd(gain)
         return left @ np.diag(np.clip(values, 1 / limit, limit)) @ right
     root, inverse = _roots(source)

@@ -2,14 +2,15 @@
 
 The stages, in order, each of which can be switched off alone: bring the face into the frame's position, match its
 colour, match its sharpness, build the mask, correct what is left of the boundary's difference (Poisson), add the
-sensor's noise, composite. Everything happens in the box around the face, so the cost does not depend on the frame's
-size, and pixels where alpha is 0 are never written.
+sensor's noise, composite. Everything happens in the box around the face, and all but the last two at a resolution
+bounded by the generated face's, so the cost hardly depends on the frame's size; pixels where alpha is 0 are never
+written.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import cv2
@@ -50,6 +51,20 @@ class ComposeResult:
         return full
 
 
+@dataclass(frozen=True)
+class Prepared:
+    """A face ready to be put into its frame: what :func:`prepare` gives and :func:`finish` takes."""
+
+    source: Array
+    """(h, w, 3) float32, at a resolution that may be below the frame's."""
+    alpha: Array
+    """(h, w) float32."""
+    noise: Array | None
+    """(H, W) float32 to be added, at the frame's resolution."""
+    box: tuple[int, int, int, int]
+    """The part of the frame that it fills."""
+
+
 def compose(
     frame: Array,
     face: Array,
@@ -87,43 +102,146 @@ def compose(
     Raises:
         ValueError: For arrays of other shapes or types.
     """
+    prepared = prepare(
+        frame, face, face_mask, matrix,
+        polygon=polygon, cover=cover, settings=settings, state=state, generator=generator,
+    )  # fmt: skip
+    return finish(frame, prepared, out)
+
+
+def prepare(
+    frame: Array,
+    face: Array,
+    face_mask: Array | None,
+    matrix: Array,
+    *,
+    polygon: Array | None = None,
+    cover: Sequence[Array] = (),
+    settings: BlendSettings = BEST,
+    state: BlendState | None = None,
+    generator: np.random.Generator | None = None,
+) -> Prepared:
+    """First half of :func:`compose`: all that the track's ``state`` has a part in, to be called in the frames' order.
+
+    The second half, :func:`finish`, may meanwhile work on the frame before, in another thread.
+    """
     _check(frame, face, face_mask, matrix, polygon)
-    if out is None:
-        out = frame.copy()
-    elif out is not frame:
-        np.copyto(out, frame)
-    if generator is None:
-        generator = state.generator if state is not None else np.random.default_rng(0)
+    if state is not None and generator is None:
+        grain = state.grain
+    else:
+        grain = detail.Grain(generator or np.random.default_rng(0))
     matrix = np.asarray(matrix, np.float64)
     points = _hull_points(polygon, matrix, settings)
     box = _box(frame.shape[:2], face.shape[0], matrix, points, settings)
     left, top, right, bottom = box
     if right - left < 3 or bottom - top < 3:
-        return ComposeResult(out, np.zeros((0, 0), np.float32), (0, 0, 0, 0))
+        return Prepared(np.zeros((0, 0, 3), np.float32), np.zeros((0, 0), np.float32), None, (0, 0, 0, 0))
     area = frame[top:bottom, left:right]
-    target = area.astype(np.float32)
-    if frame.dtype == np.uint8:
-        target *= np.float32(1 / 255)
-
     if face_mask is not None and state is not None:
         face_mask = state.mask(face_mask)
+    rounding = 1 / 255 if frame.dtype == np.uint8 else 0.0
+    height, width = area.shape[:2]
+    factor = _reduction(matrix, settings)
+    size = (max(1, round(width / factor)), max(1, round(height / factor)))
+    if size == (width, height):
+        target, corner = _as_float(area), box[:2]
+    else:
+        # Frame pixels to those of the small box: pixel centres lie at whole numbers in both
+        zoom = np.array([size[0] / width, size[1] / height])
+        shift = (0.5 - np.array(box[:2])) * zoom - 0.5
+        linear = matrix[:, :2] / zoom
+        matrix = np.concatenate([linear, (matrix[:, 2] - linear @ shift)[:, None]], axis=1)
+        points = None if points is None else points * zoom + shift
+        cover = [np.asarray(part, np.float64)[:, :2] * zoom + shift for part in cover]
+        target, corner = _as_float(cv2.resize(area, size, interpolation=cv2.INTER_AREA)), (0, 0)
+    source, alpha, sigma = _prepare(
+        target, area, face, face_mask, matrix, points, cover, corner, settings, state, rounding
+    )
+    noise = grain((height, width)) * np.float32(sigma) if sigma > 0 else None
+    return Prepared(source, alpha, noise, box)
+
+
+def finish(frame: Array, prepared: Prepared, out: Array | None = None) -> ComposeResult:
+    """Second half of :func:`compose`: enlarge where needed, add the noise, composite.
+
+    Args:
+        frame: The very frame that was prepared for.
+        prepared: From :func:`prepare`.
+        out: Where to write; may be ``frame`` itself. By default a copy of the frame.
+    """
+    if out is None:
+        out = frame.copy()
+    elif out is not frame:
+        np.copyto(out, frame)
+    left, top, right, bottom = prepared.box
+    source, alpha = prepared.source, prepared.alpha
+    size = (right - left, bottom - top)
+    if alpha.shape[::-1] != size:
+        source = cv2.resize(source, size, interpolation=cv2.INTER_CUBIC)
+        alpha = cv2.resize(alpha, size, interpolation=cv2.INTER_LINEAR)
+    domain = poisson.as_domain(alpha)
+    if domain.size and cv2.countNonZero(domain):
+        if prepared.noise is not None:
+            source = cv2.add(source, cv2.merge([prepared.noise] * 3))
+        _write(out[top:bottom, left:right], frame[top:bottom, left:right], source, alpha, domain)
+    return ComposeResult(out, alpha, prepared.box)
+
+
+def _as_float(image: Array) -> Array:
+    """Any frame as float32 in [0, 1], a copy."""
+    return image.astype(np.float32) if image.dtype == np.float32 else image * np.float32(1 / 255)
+
+
+def _reduction(matrix: Array, settings: BlendSettings) -> float:
+    """How many frame pixels go into one that is worked with, along a side."""
+    most = settings.detail.oversampling
+    if most <= 0 or settings.poisson.gradients == "mixed":
+        return 1
+    return max(1.0, 1 / (_scale(matrix) * most))
+
+
+def _prepare(
+    target: Array,
+    full: Array,
+    face: Array,
+    face_mask: Array | None,
+    matrix: Array,
+    points: Array | None,
+    cover: Sequence[Array],
+    corner: tuple[int, int],
+    settings: BlendSettings,
+    state: BlendState | None,
+    rounding: float,
+) -> tuple[Array, Array, float]:
+    """Everything but noise and compositing: the corrected face, its weight, and the noise still to be added.
+
+    Args:
+        target: (h, w, 3) float32: the frame in the box.
+        full: The same at the frame's resolution and in its type, of which the noise is measured.
+        face: See :func:`compose`.
+        face_mask: See :func:`compose`.
+        matrix: Target pixels, counted as ``corner`` says, to crop pixels.
+        points: Outline of the target's face.
+        cover: See :func:`compose`.
+        corner: x, y of the target's first pixel in the coordinates of ``matrix``, ``points`` and ``cover``.
+        settings: What to do.
+        state: The track's filters.
+        rounding: Step to which the frame will be rounded.
+    """
+    box = (*corner, corner[0] + target.shape[1], corner[1] + target.shape[0])
     region = _region(face_mask, face.shape[0], matrix, points, box, settings)
     size = float(np.sqrt(cv2.countNonZero((region > 0.5).view(np.uint8))))
     alpha = _alpha(region, cover, target, size, box, settings)
     domain = poisson.as_domain(alpha)
     if not domain.any():
-        return ComposeResult(out, alpha, box)
-
+        return target, alpha, 0.0
     source = _warp(face, matrix, box)
     core = cv2.min(region, alpha)
     source = _match_color(source, target, core, settings, state)
-    rounding = 1 / 255 if out.dtype == np.uint8 else 0.0
-    source, noise = _match_detail(source, target, core, rounding, settings, state)
+    source, noise = _match_detail(source, target, full, core, rounding, settings, state)
     if settings.poisson.gradients != "off":
         source = _correct(source, target, alpha, domain, size, settings)
-    source = detail.add_noise(source, noise, generator)
-    _write(out[top:bottom, left:right], target, source, alpha, domain)
-    return ComposeResult(out, alpha, box)
+    return source, alpha, noise
 
 
 def _check(frame: Array, face: Array, face_mask: Array | None, matrix: Array, polygon: Array | None) -> None:
@@ -288,15 +406,27 @@ def _match_color(
 
 
 def _match_detail(
-    source: Array, target: Array, core: Array, rounding: float, settings: BlendSettings, state: BlendState | None
+    source: Array,
+    target: Array,
+    full: Array,
+    core: Array,
+    rounding: float,
+    settings: BlendSettings,
+    state: BlendState | None,
 ) -> tuple[Array, float]:
-    """The source as sharp as the target, and the noise it still lacks."""
+    """The source as sharp as the target, and the noise it still lacks at the resolution of ``full``."""
     chosen = settings.detail
     if chosen.sharpness == 0 and chosen.noise == 0:
         return source, 0.0
 
     def measure() -> tuple[detail.Detail, detail.Detail]:
-        return detail.measure(source, core), detail.measure(target, core)
+        ours, theirs = detail.measure(source, core), detail.measure(target, core)
+        if full.shape == target.shape:
+            return ours, theirs
+        grey = _as_float(cv2.cvtColor(full, cv2.COLOR_RGB2GRAY))
+        inside = cv2.resize(core, grey.shape[::-1], interpolation=cv2.INTER_NEAREST) > 0.5
+        # What is enlarged is smooth from pixel to pixel: whatever noise the generator draws is gone
+        return replace(ours, noise=0.0), replace(theirs, noise=detail.noise_sigma(grey, inside))
 
     ours, theirs = measure() if state is None else state.detail(measure)
     source = detail.match_sharpness(source, ours, theirs, strength=chosen.sharpness)
@@ -327,12 +457,9 @@ def _correct(
     return cv2.scaleAdd(change, chosen.strength, source)
 
 
-def _write(out: Array, target: Array, source: Array, alpha: Array, domain: Array) -> None:
+def _write(out: Array, area: Array, source: Array, alpha: Array, domain: Array) -> None:
     """Composite into ``out``, where alpha is above 0 only."""
-    change = cv2.multiply(cv2.subtract(source, target), cv2.merge([alpha, alpha, alpha]))
-    blended = cv2.add(target, change, dst=change)
-    if out.dtype == np.uint8:
-        blended = cv2.convertScaleAbs(np.maximum(blended, 0.0, out=blended), alpha=255.0)
-    else:
-        np.clip(blended, 0.0, 1.0, out=blended)
+    _, source = cv2.threshold(source, 0.0, 0.0, cv2.THRESH_TOZERO)
+    drawn = cv2.convertScaleAbs(source, alpha=255.0) if out.dtype == np.uint8 else np.minimum(source, 1.0)
+    blended = cv2.blendLinear(drawn, area, alpha, 1 - alpha)
     cv2.copyTo(blended, domain, out)

@@ -160,18 +160,23 @@ def missing_noise(source: Detail, target: Detail, *, rounding: float = 0.0) -> f
     return float(np.sqrt(max(target.noise**2 - source.noise**2 - rounding**2 / 12, 0.0)))
 
 
-def add_noise(image: Array, sigma: float, generator: np.random.Generator) -> Array:
-    """Add Gaussian noise, the same in all three channels (after chroma subsampling, noise is mostly brightness).
+class Grain:
+    """White Gaussian noise, drawn once and shown from another corner each time: drawing it anew is what costs.
 
     Args:
-        image: (H, W, 3) float32.
-        sigma: Standard deviation, in [0, 1] image units.
-        generator: Where the randomness comes from; draws anew at each call.
-
-    Returns:
-        (H, W, 3) float32, not clipped; the picture itself for sigma 0.
+        generator: Where the randomness comes from.
     """
-    if sigma <= 0:
-        return image
-    noise = generator.standard_normal(image.shape[:2], dtype=np.float32) * np.float32(sigma)
-    return cv2.add(image, cv2.merge([noise, noise, noise]))
+
+    def __init__(self, generator: np.random.Generator) -> None:
+        self._generator = generator
+        self._sheet: Array = np.zeros((0, 0), np.float32)
+
+    def __call__(self, shape: tuple[int, int]) -> Array:
+        """(H, W) float32 with standard deviation 1; a view, not to be written to."""
+        spare = 256
+        if self._sheet.shape[0] < shape[0] + spare // 2 or self._sheet.shape[1] < shape[1] + spare // 2:
+            self._sheet = self._generator.standard_normal((shape[0] + spare, shape[1] + spare), dtype=np.float32)
+        room = (self._sheet.shape[0] - shape[0], self._sheet.shape[1] - shape[1])
+        top, left = (int(self._generator.integers(n)) for n in room)
+        flip = slice(None, None, -1 if self._generator.integers(2) else 1)
+        return self._sheet[top : top + shape[0], left : left + shape[1]][flip]

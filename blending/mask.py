@@ -185,13 +185,18 @@ def cover(parts: Sequence[Array], shape: tuple[int, int], *, margin: float, offs
     Returns:
         (H, W) float32 in [0, 1].
     """
-    together: Array = np.zeros(shape, np.float32)
-    for part in parts:
-        together = cv2.max(together, hull_mask(part, shape, offset=offset))
     reach = max(1, round(margin))
-    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (5 * reach + 1 - reach % 2,) * 2)
+    canvas = np.zeros(shape, np.uint8)
+    for part in parts:
+        points = np.asarray(part, np.float32).reshape(-1, 2) - np.asarray(offset, np.float32)
+        if len(points) >= 3 and np.isfinite(points).all():
+            hull = cv2.convexHull(points).reshape(-1, 2)
+            fixed = np.rint(np.clip(hull, -16000, 16000) * (1 << _SHIFT)).astype(np.int32)
+            cv2.fillConvexPoly(canvas, fixed, (255.0,), shift=_SHIFT)
+            cv2.polylines(canvas, [fixed], True, (255.0,), thickness=5 * reach, shift=_SHIFT)
     # The blur eats up to the half diagonal of its box, 1.4 margins.
-    return cv2.blur(cv2.dilate(together, disc), (2 * reach + 1,) * 2, borderType=cv2.BORDER_REPLICATE)
+    blurred = cv2.blur(canvas, (2 * reach + 1,) * 2, borderType=cv2.BORDER_REPLICATE)
+    return blurred.astype(np.float32) * np.float32(1 / 255)
 
 
 def guided_filter(guide: Array, mask: Array, *, radius: int, epsilon: float) -> Array:

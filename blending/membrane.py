@@ -150,7 +150,10 @@ def _inverse(free: Array, diagonal: float) -> Array:
     inside = free.ravel() > 0
     matrix = matrix[np.ix_(inside, inside)]
     # Without any known value and without screening the mean is undetermined; the small number holds it where it is.
-    return np.linalg.inv(matrix + 1e-6 * np.eye(len(matrix))).astype(np.float32)
+    if not inside.any():
+        return np.zeros((0, 0), np.float32)
+    # (By OpenCV: NumPy's inversion leaves BLAS threads spinning for a while, on a core that others need.)
+    return np.asarray(cv2.invert(matrix + 1e-6 * np.eye(len(matrix)))[1], np.float32)
 
 
 def spread(plane: Array, channels: int) -> Array:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from blending.detail import Detail
+from blending.detail import Detail, Grain
 from blending.settings import TemporalSettings
 from blending.temporal import ExponentialFilter, StatisticsFilter
 
@@ -31,7 +31,7 @@ class BlendState:
         self._detail = ExponentialFilter(settings.detail / self._detail_every)
         self._details: tuple[Detail, Detail] | None = None
         self._frames = 0
-        self.generator = np.random.default_rng(seed)
+        self.grain = Grain(np.random.default_rng(seed))
 
     def reset(self) -> None:
         """Forget the past, at a cut."""

@@ -21,6 +21,7 @@ from faceswap_hq.errors import UserError
 from faceswap_hq.faces import alignment, regions
 from faceswap_hq.faces.landmarks import BACKENDS, LandmarkBackend, open_backend
 from faceswap_hq.faces.tracking import ClipFaces, Person, by_size, follow
+from faceswap_hq.media.background import give_way
 
 VIDEO_SUFFIXES = (
     ".mp4",
@@ -263,7 +264,7 @@ class _Clip:
             total = info.frames and -(-info.frames // self.settings.every)
             frames = _every(media.read_frames(self.sources[0], damage=damage), self.settings.every)
         name = self.sources[0].parent.name if self.pictures else self.sources[0].name
-        with ThreadPoolExecutor(1) as pool, progress(f"faces of {name}", total) as advance:
+        with ThreadPoolExecutor(1, initializer=give_way) as pool, progress(f"faces of {name}", total) as advance:
 
             def on_face(frame: media.Frame, track: int, landmarks: np.ndarray) -> None:
                 while len(jobs) >= 8:  # bounded: no more frames wait than this

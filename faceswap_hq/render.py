@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import os
 import time
 from collections import defaultdict
 from collections.abc import Callable, Generator, Iterable, Iterator
@@ -193,7 +194,7 @@ def swapped_frames(
 ) -> Generator[Swapped, None, None]:
     """Second pass: the clip's frames in order, with the face swapped where the plan has one.
 
-    The model runs on batches in this thread, blending in another, decoding in a third.
+    The model runs on batches in this thread, blending in two others, decoding in a fourth.
 
     Args:
         plan: From :func:`plan`.
@@ -211,19 +212,24 @@ def swapped_frames(
     else:
         frames = media.read_frames(plan.info.path, indices=indices)
     waiting: list[Future[Swapped]] = []
-    try:
-        with ThreadPoolExecutor(1, thread_name_prefix="blend") as pool, contextlib.closing(frames):
-            for batch in _batches(frames, BATCH):
-                drawn = _draw(batch, plan, model, settings, device, seconds)
-                for frame in batch:
-                    waiting.append(pool.submit(_blend, frame, drawn.get(frame.index), plan, settings, state, seconds))
-                while len(waiting) > BATCH:
-                    yield waiting.pop(0).result()
-            while waiting:
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(_few_torch_threads())
+        first = stack.enter_context(ThreadPoolExecutor(1, thread_name_prefix="prepare"))
+        second = stack.enter_context(ThreadPoolExecutor(1, thread_name_prefix="finish"))
+        stack.callback(lambda: [future.cancel() for future in waiting])
+        stack.enter_context(contextlib.closing(frames))
+        for batch in _batches(frames, BATCH):
+            drawn = _draw(batch, plan, model, settings, device, seconds)
+            for frame in batch:
+                if frame.index not in drawn:
+                    waiting.append(second.submit(Swapped, frame=frame, image=frame.image, face=None))
+                    continue
+                ready = first.submit(_prepare, frame, drawn[frame.index], plan, settings, state, seconds)
+                waiting.append(second.submit(_finish, frame, drawn[frame.index][0], ready, seconds))
+            while len(waiting) > BATCH:
                 yield waiting.pop(0).result()
-    finally:
-        for future in waiting:
-            future.cancel()
+        while waiting:
+            yield waiting.pop(0).result()
 
 
 def _batches(frames: Iterable[media.Frame], size: int) -> Iterator[list[media.Frame]]:
@@ -273,26 +279,45 @@ def _draw(
     return {frame.index: (faces_np[i], masks_np[i]) for i, frame in enumerate(chosen)}
 
 
-def _blend(
+def _prepare(
     frame: media.Frame,
-    drawn: tuple[np.ndarray, np.ndarray] | None,
+    drawn: tuple[np.ndarray, np.ndarray],
     plan: Plan,
     settings: RenderSettings,
     state: BlendState,
     seconds: dict[str, float],
-) -> Swapped:
-    if drawn is None:
-        return Swapped(frame=frame, image=frame.image, face=None)
+) -> blending.Prepared:
     started = time.perf_counter()
     if frame.index in plan.new:
         state.reset()
     face, mask = drawn
-    result = blending.compose(
+    prepared = blending.prepare(
         frame.image, face, mask, plan.matrices[frame.index],
         polygon=plan.polygons[frame.index], cover=plan.brows[frame.index], settings=settings.blend, state=state,
     )  # fmt: skip
-    seconds["blend"] += time.perf_counter() - started
+    seconds["blend: prepare"] += time.perf_counter() - started
+    return prepared
+
+
+def _finish(
+    frame: media.Frame, face: np.ndarray, prepared: Future[blending.Prepared], seconds: dict[str, float]
+) -> Swapped:
+    ready = prepared.result()
+    started = time.perf_counter()
+    result = blending.finish(frame.image, ready)
+    seconds["blend: finish"] += time.perf_counter() - started
     return Swapped(frame=frame, image=result.image, face=face)
+
+
+@contextlib.contextmanager
+def _few_torch_threads() -> Iterator[None]:
+    """Leave cores to the three other stages: a torch thread without a core of its own makes the others spin."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(max(1, min(before, (os.cpu_count() or 1) - 3)))
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def write_video(

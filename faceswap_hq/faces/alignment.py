@@ -103,11 +103,24 @@ def warp(image: np.ndarray, matrix: np.ndarray, size: int) -> np.ndarray:
 
 
 def _warp_small(image: np.ndarray, matrix: np.ndarray, size: int, scale: float) -> np.ndarray:
-    factor = int(np.ceil(1 / scale))
-    finer = scaled(matrix, size, size * factor)
-    finer[:, 2] += (factor - 1) / 2  # the middle of the factor × factor pixels that become one
-    large = cv2.warpAffine(image, finer, (size * factor,) * 2, borderMode=cv2.BORDER_REPLICATE)
-    return cv2.resize(large, (size, size), interpolation=cv2.INTER_AREA)
+    """First the part of the image that is needed, averaged over whole squares of pixels, then the rest of the way."""
+    factor = int(1 / scale)
+    inverse = cv2.invertAffineTransform(np.asarray(matrix, np.float64))
+    edge = (-2.0, size + 1.0)
+    corners = np.array([(x, y) for x in edge for y in edge]) @ inverse[:, :2].T + inverse[:, 2]
+    height, width = image.shape[:2]
+    left, top = np.clip(np.floor(corners.min(0)).astype(int), 0, (max(width - factor, 0), max(height - factor, 0)))
+    right, bottom = np.clip(np.ceil(corners.max(0)).astype(int) + 1, (left + 1, top + 1), (width, height))
+    across, down = -(-(right - left) // factor), -(-(bottom - top) // factor)
+    part = image[top:bottom, left:right]
+    missing = (down * factor - part.shape[0], across * factor - part.shape[1])
+    if any(missing):
+        part = cv2.copyMakeBorder(part, 0, missing[0], 0, missing[1], cv2.BORDER_REPLICATE)
+    part = cv2.resize(part, (across, down), interpolation=cv2.INTER_AREA)
+    rest = np.asarray(matrix, np.float64).copy()
+    rest[:, 2] += rest[:, :2] @ (np.array([left, top]) + (factor - 1) / 2)
+    rest[:, :2] *= factor
+    return cv2.warpAffine(part, rest, (size, size), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
 
 
 def pose(landmarks: np.ndarray) -> tuple[float, float, float]:

@@ -221,8 +221,8 @@ def mixture(wanted: np.ndarray, known: np.ndarray) -> np.ndarray:
 
     For each wanted x, over shares w ≥ 0 that sum to 1, the least ``|Kᵀw - x|² + μ² (Σ wᵢ |kᵢ - x|²)²``, distances
     weighted by :data:`IMPORTANCE`: the coding of Wang et al. 2010 (locality-constrained linear coding, CVPR), held to a
-    mixture, as non-negative least squares (Lawson and Hanson 1974). So a half open mouth is made of a closed and an open
-    one where it was never seen, and what was never seen to any side of is answered with the nearest.
+    mixture, as non-negative least squares (Lawson and Hanson 1974). So a half open mouth is made of a closed and an
+    open one where it was never seen, and what lies beyond all that was seen is answered with the nearest.
 
     Args:
         wanted: (N, COUNT) calibrated measures.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 
 from blending.temporal import OneEuroFilter
@@ -78,8 +79,8 @@ def _filtered(values: np.ndarray, times: np.ndarray) -> np.ndarray:
 
 def _parameters(matrix: np.ndarray, size: int) -> np.ndarray:
     """Center of the crop in the frame (x, y), log of its side in frame pixels, angle in radians."""
-    inverse = np.linalg.inv(matrix[:, :2].astype(np.float64))
-    center = inverse @ (np.full(2, size / 2) - matrix[:, 2])
+    inverse = cv2.invertAffineTransform(matrix.astype(np.float64))
+    center = inverse[:, :2] @ np.full(2, size / 2) + inverse[:, 2]
     return np.array([*center, np.log(size * np.hypot(*inverse[:, 0])), np.arctan2(inverse[1, 0], inverse[0, 0])])
 
 
@@ -87,5 +88,5 @@ def _matrix(parameters: np.ndarray, size: int) -> np.ndarray:
     x, y, log_side, angle = parameters
     scale = np.exp(log_side) / size
     inverse = scale * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
-    linear = np.linalg.inv(inverse)
+    linear = inverse.T / scale**2
     return np.concatenate([linear, (np.full(2, size / 2) - linear @ [x, y])[:, None]], 1).astype(np.float32)

@@ -40,7 +40,8 @@ class VideoWriter:
         like: The model video.
         audio_from: File with the sound, or None for a silent video.
         crf: Constant rate factor of x264, 0 (lossless) to 51; 18 is visually close to lossless.
-        preset: x264 preset, trading speed against file size.
+        preset: x264 preset, trading speed against file size; ``superfast`` takes half the time of ``veryfast`` for
+            twice the size at the same quality factor.
         threads: Encoder threads; 0 lets x264 choose.
         frames: (start, stop) when only that part of ``like`` is written: time then begins at 0 with the first frame
             written, and the sound is cut to the span of the frames.
@@ -61,7 +62,7 @@ class VideoWriter:
         like: VideoInfo,
         audio_from: Path | None = None,
         crf: int = 18,
-        preset: str = "veryfast",
+        preset: str = "superfast",
         threads: int = 0,
         frames: tuple[int, int | None] | None = None,
         waiting: int = 8,

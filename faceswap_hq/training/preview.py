@@ -9,7 +9,6 @@ import numpy as np
 import torch
 
 from faceswap_hq import files
-from faceswap_hq.faces import expression
 from faceswap_hq.model import SwapAutoencoder
 from faceswap_hq.training.augmentation import central
 from faceswap_hq.training.data import PersonData

@@ -43,6 +43,7 @@ RUNGS = {
     "best, hull": changed(BEST, mask={"shape": "hull"}),
     "best, union": changed(BEST, mask={"shape": "union"}),
     "best, product": changed(BEST, mask={"shape": "product"}),
+    "best, enlarged": changed(BEST, detail={"oversampling": 0.8}),
     "square, Reinhard": changed(BEST, mask={"shape": "square"}, color={"method": "reinhard"}),
 }
 
@@ -179,7 +180,7 @@ def test_float_frames_give_the_same_as_bytes() -> None:
     as_bytes = run(SCENE, quiet)
     as_floats = run(dataclasses.replace(SCENE, frame=SCENE.frame.astype(np.float32) / 255), quiet)
     assert as_floats.image.dtype == np.float32
-    assert np.abs(as_floats.image * 255 - as_bytes.image).max() <= 0.51
+    assert np.abs(as_floats.image * 255 - as_bytes.image).max() <= 1.01
     outside = as_floats.full_alpha() == 0
     np.testing.assert_array_equal(as_floats.image[outside], (SCENE.frame.astype(np.float32) / 255)[outside])
 
@@ -226,6 +227,34 @@ def test_what_is_missing_may_be_missing() -> None:
         assert alone.full_alpha().max() == 1
     masked = compose(SCENE.frame, SCENE.face, SCENE.mask, SCENE.matrix)
     assert masked.full_alpha().max() == 1
+
+
+@pytest.mark.parametrize("name", ["best", "best, union", "best, refined", "best without Poisson"])
+def test_a_bounded_resolution_looks_the_same(name: str) -> None:
+    """A face shown with four pixels for each of its own: worked out at half of that, the frame is the same."""
+    it = scene(shape=(760, 640), center=(320, 380), height=500, size=128)
+    it = dataclasses.replace(it, face=recolored(it))
+    quiet = changed(RUNGS[name], detail={"noise": 0, "sharpness": 0})
+    bounded, whole = run(it, quiet), run(it, changed(quiet, detail={"oversampling": 0}))
+    np.testing.assert_array_equal(bounded.box, whole.box)
+    assert np.abs(bounded.alpha - whole.alpha).max() < 0.25
+    assert np.abs(bounded.alpha - whole.alpha).mean() < 0.01
+    middle = [np.argwhere(result.alpha > 0.5).mean(axis=0) for result in (bounded, whole)]
+    np.testing.assert_allclose(*middle, atol=0.25)
+    difference = np.abs(bounded.image.astype(int) - whole.image)
+    assert difference.mean() < 0.3
+    assert difference.max() < 32
+
+
+def test_enlarged_faces_get_the_frames_noise() -> None:
+    it = scene(shape=(760, 640), center=(320, 380), height=500, size=128)
+    rng = np.random.default_rng(0)
+    noisy = np.clip(it.frame + rng.normal(0, 5, it.frame.shape[:2])[..., None], 0, 255).astype(np.uint8)
+    it = dataclasses.replace(it, frame=noisy)
+    result = run(it)
+    inside = (result.full_alpha() > 0.99).astype(np.uint8)
+    grey = cv2.cvtColor(result.image, cv2.COLOR_RGB2GRAY).astype(np.float32)
+    assert blending.detail.noise_sigma(grey, inside) == pytest.approx(5, rel=0.25)
 
 
 def test_a_shrunken_crop_does_not_alias() -> None:
