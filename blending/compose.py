@@ -336,7 +336,7 @@ def _region(
     hull = None if points is None else mask.hull_mask(points, shape, offset=box[:2])
     learned = None
     if face_mask is not None and how not in ("square", "hull"):
-        learned = _warp_mask(face_mask, _shifted(matrix, box), shape)
+        learned = _warp_mask(_drawn_in(face_mask, settings.mask.inset), _shifted(matrix, box), shape)
     parts = [part for part in (hull, learned) if part is not None]
     if not parts:
         return square
@@ -365,6 +365,14 @@ def _alpha(
         covered = mask.cover(parts, (box[3] - box[1], box[2] - box[0]), margin=margin, offset=box[:2])
         alpha = cv2.max(alpha, cv2.min(covered, mask.rise(mask.depth(region), 0.0, chosen.feather * size / 2)))
     return alpha
+
+
+def _drawn_in(face_mask: Array, amount: float) -> Array:
+    """The learned mask, eroded by ``amount`` face sizes."""
+    reach = round(amount * mask.face_size(face_mask))
+    if reach < 1:
+        return face_mask
+    return cv2.erode(face_mask, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * reach + 1, 2 * reach + 1)))
 
 
 def _warp_mask(face_mask: Array, matrix: Array, shape: tuple[int, int]) -> Array:

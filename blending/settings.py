@@ -61,6 +61,8 @@ class MaskSettings:
             two combined: ``product``, ``minimum``, ``union``.
         reach: How far the face may go beyond the hull, where the two are combined; a jaw wider than the target's would
             be cut off at 0.
+        inset: How far the learned mask is drawn in, so that what lies behind the generated face's own outline (its
+            hair, its background) does not come along as a dark rim.
         forehead: How far the hull's top moves up, as a share of its height; 0 for landmarks that reach the hairline.
         erosion: Band at the edge that is left out.
         feather: Band in which the face fades in.
@@ -70,6 +72,7 @@ class MaskSettings:
 
     shape: MaskShape = "minimum"
     reach: float = 0.05
+    inset: float = 0.02
     forehead: float = 0.0
     erosion: float = 0.0
     feather: float = 0.07
@@ -79,6 +82,7 @@ class MaskSettings:
     def __post_init__(self) -> None:
         _one_of("mask.shape", self.shape, get_args(MaskShape))
         _within("mask.reach", self.reach, 0, 0.5)
+        _within("mask.inset", self.inset, 0, 0.2)
         _within("mask.forehead", self.forehead, -0.5, 1)
         _within("mask.erosion", self.erosion, 0, 0.4)
         _within("mask.feather", self.feather, 0, 0.5)
@@ -182,7 +186,7 @@ _NO_TIME = TemporalSettings(color=0, contrast=0, mask=0, detail=0)
 
 NONE = BlendSettings(
     color=_NO_COLOR,
-    mask=MaskSettings(shape="learned", erosion=0, feather=0, cover=0),
+    mask=MaskSettings(shape="learned", inset=0, erosion=0, feather=0, cover=0),
     poisson=_NO_POISSON,
     detail=_NO_DETAIL,
     temporal=_NO_TIME,
@@ -191,7 +195,7 @@ NONE = BlendSettings(
 
 CLASSIC = BlendSettings(
     color=ColorSettings(method="mean", trim=None),
-    mask=MaskSettings(shape="minimum", reach=0, erosion=0.04, feather=0.02, cover=0),
+    mask=MaskSettings(shape="minimum", reach=0, inset=0, erosion=0.04, feather=0.02, cover=0),
     poisson=PoissonSettings(cells=0, smoothing=0, limit=None, fade=None),
     detail=_NO_DETAIL,
     temporal=_NO_TIME,

@@ -115,6 +115,19 @@ def test_a_jaw_wider_than_the_targets_is_not_cut_off() -> None:
     assert areas[2] < whole
 
 
+def test_what_lies_behind_the_generated_face_stays_away() -> None:
+    """A black rim just inside the learned mask's edge, as hair leaves it, is cut off with it."""
+    it = scene(size=128, height=150)
+    wide = changed(BEST, mask={"shape": "learned", "inset": 0})
+    inner = cv2.erode(it.mask, np.ones((5, 5), np.uint8))
+    it = dataclasses.replace(it, face=np.where(inner[..., None] > 0.5, it.face, 0).astype(np.float32))
+    darkened = [
+        float((it.frame.astype(float) - run(it, options).image).clip(0).mean())
+        for options in (wide, changed(wide, mask={"inset": 0.03}))
+    ]
+    assert darkened[1] < 0.5 * darkened[0]
+
+
 def test_a_union_is_not_cut_off_by_the_hull() -> None:
     middle = SCENE.polygon.mean(axis=0)
     small = dataclasses.replace(SCENE, polygon=middle + (SCENE.polygon - middle) * 0.5)
