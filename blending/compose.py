@@ -23,7 +23,7 @@ from blending.state import BlendState
 
 Array = NDArray[Any]
 
-_MARGIN = 4  # pixels around the mask, for the boundary and the filters
+_MARGIN = 4  # pixels that are worked with around the mask, for the boundary and the filters
 _INSET = 2.0  # crop pixels at the crop's border that are never shown: warps and convolutions are unsure there
 _BAND = 0.6  # the boundary's difference is taken from where alpha is below this
 _COLOR_GRID = 40  # colours are measured on about this many pixels across
@@ -280,11 +280,12 @@ def _box(
     corners = np.array([[0, 0], [size - 1, 0], [0, size - 1], [size - 1, size - 1]], np.float64)
     corners = corners @ inverse[:, :2].T + inverse[:, 2]
     low, high = corners.min(axis=0), corners.max(axis=0)
+    margin = int(np.ceil(_MARGIN * _reduction(matrix, settings)))
     if points is not None and settings.mask.shape != "union":
         low, high = np.maximum(low, points.min(axis=0)), np.minimum(high, points.max(axis=0))
     height, width = shape[:2]
-    left, top = np.maximum(np.floor(low).astype(int) - _MARGIN, 0)
-    right, bottom = np.minimum(np.ceil(high).astype(int) + 1 + _MARGIN, [width, height])
+    left, top = np.maximum(np.floor(low).astype(int) - margin, 0)
+    right, bottom = np.minimum(np.ceil(high).astype(int) + 1 + margin, [width, height])
     return int(left), int(top), int(right), int(bottom)
 
 
@@ -368,11 +369,15 @@ def _alpha(
 
 
 def _drawn_in(face_mask: Array, amount: float) -> Array:
-    """The learned mask, eroded by ``amount`` face sizes."""
-    reach = round(amount * mask.face_size(face_mask))
-    if reach < 1:
+    """The learned mask, eroded by ``amount`` face sizes, in fractions of a pixel too: face sizes change smoothly."""
+    reach = amount * mask.face_size(face_mask)
+    if reach <= 0:
         return face_mask
-    return cv2.erode(face_mask, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * reach + 1, 2 * reach + 1)))
+    less, more = (
+        cv2.erode(face_mask, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * r + 1, 2 * r + 1)))
+        for r in (int(reach), int(reach) + 1)
+    )
+    return cv2.addWeighted(less, 1 - reach % 1, more, reach % 1, 0)
 
 
 def _warp_mask(face_mask: Array, matrix: Array, shape: tuple[int, int]) -> Array:

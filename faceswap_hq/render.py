@@ -212,20 +212,22 @@ def swapped_frames(
     else:
         frames = media.read_frames(plan.info.path, indices=indices)
     waiting: list[Future[Swapped]] = []
+    preparing: list[Future[blending.Prepared]] = []
     with contextlib.ExitStack() as stack:
-        stack.enter_context(_few_torch_threads())
         first = stack.enter_context(ThreadPoolExecutor(1, thread_name_prefix="prepare"))
         second = stack.enter_context(ThreadPoolExecutor(1, thread_name_prefix="finish"))
-        stack.callback(lambda: [future.cancel() for future in waiting])
+        stack.callback(lambda: [[future.cancel() for future in part] for part in (preparing, waiting)])
         stack.enter_context(contextlib.closing(frames))
         for batch in _batches(frames, BATCH):
-            drawn = _draw(batch, plan, model, settings, device, seconds)
+            with _few_torch_threads():
+                drawn = _draw(batch, plan, model, settings, device, seconds)
+            preparing = [future for future in preparing if not future.done()]
             for frame in batch:
                 if frame.index not in drawn:
                     waiting.append(second.submit(Swapped, frame=frame, image=frame.image, face=None))
                     continue
-                ready = first.submit(_prepare, frame, drawn[frame.index], plan, settings, state, seconds)
-                waiting.append(second.submit(_finish, frame, drawn[frame.index][0], ready, seconds))
+                preparing.append(first.submit(_prepare, frame, drawn[frame.index], plan, settings, state, seconds))
+                waiting.append(second.submit(_finish, frame, drawn[frame.index][0], preparing[-1], seconds))
             while len(waiting) > BATCH:
                 yield waiting.pop(0).result()
         while waiting:

@@ -8,8 +8,8 @@ decoders beside the code.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from scipy.optimize import nnls
@@ -30,64 +30,34 @@ _LOCALITY = 0.05  # weight of distance in a mixture of faces
 _ONE = 100.0  # weight of its sum being 1
 _RIDGE = 0.02  # holds back the share of pose where pose hardly varies, in samples' share
 
-_Shape = Callable[[np.ndarray], float]
-
-
-def _gap(first: int, second: int, axis: int) -> _Shape:
-    return lambda p: float(p[first, axis] - p[second, axis])
-
-
-def _middle(points: tuple[int, ...], anchors: tuple[int, ...], axis: int) -> _Shape:
-    return lambda p: float(p[list(points), axis].mean() - p[list(anchors), axis].mean())
-
-
 _X, _Y = 0, 1
-# Of a frontal face in cm, x to the right of the picture, y down. Names with `right` and `left` come in pairs.
-_SHAPES_478: dict[str, _Shape] = {
-    "lips apart": _gap(14, 13, _Y),
-    "mouth height": _gap(17, 0, _Y),
-    "mouth width": _gap(291, 61, _X),
-    "inner width": _gap(308, 78, _X),
-    "upper lip": _middle((13, 0), (2,), _Y),
-    "lower lip": _middle((14, 17), (2,), _Y),
-    "chin": _gap(152, 2, _Y),
-    "right corner": _middle((61,), (13, 14), _Y),
-    "left corner": _middle((291,), (13, 14), _Y),
-    "right eye": _middle((145, 153), (159, 158), _Y),
-    "left eye": _middle((374, 380), (386, 385), _Y),
-    "right gaze x": _middle((468,), (33, 133), _X),
-    "left gaze x": _middle((473,), (263, 362), _X),
-    "right gaze y": _middle((468,), (33, 133), _Y),
-    "left gaze y": _middle((473,), (263, 362), _Y),
-    "right inner brow": _middle((107, 55), (33, 133), _Y),
-    "left inner brow": _middle((336, 285), (263, 362), _Y),
-    "right outer brow": _middle((70, 63, 105), (33, 133), _Y),
-    "left outer brow": _middle((300, 293, 334), (263, 362), _Y),
+_R68, _L68 = (36, 39), (45, 42)
+_Points = tuple[tuple[int, ...], tuple[int, ...]]
+# Of a frontal face in cm, x to the right of the picture, y down: along an axis, how far the middle of some points lies
+# from the middle of others, among 478 points and among 68. Names with `right` and `left` come in pairs. There are no
+# irises among the 68: the gaze stays with the encoder.
+_SHAPES: dict[str, tuple[int, _Points, _Points | None]] = {
+    "lips apart": (_Y, ((14,), (13,)), ((66,), (62,))),
+    "mouth height": (_Y, ((17,), (0,)), ((57,), (51,))),
+    "mouth width": (_X, ((291,), (61,)), ((54,), (48,))),
+    "inner width": (_X, ((308,), (78,)), ((64,), (60,))),
+    "upper lip": (_Y, ((13, 0), (2,)), ((62, 51), (33,))),
+    "lower lip": (_Y, ((14, 17), (2,)), ((66, 57), (33,))),
+    "chin": (_Y, ((152,), (2,)), ((8,), (33,))),
+    "right corner": (_Y, ((61,), (13, 14)), ((48,), (62, 66))),
+    "left corner": (_Y, ((291,), (13, 14)), ((54,), (62, 66))),
+    "right eye": (_Y, ((145, 153), (159, 158)), ((40, 41), (37, 38))),
+    "left eye": (_Y, ((374, 380), (386, 385)), ((46, 47), (43, 44))),
+    "right gaze x": (_X, ((468,), (33, 133)), None),
+    "left gaze x": (_X, ((473,), (263, 362)), None),
+    "right gaze y": (_Y, ((468,), (33, 133)), None),
+    "left gaze y": (_Y, ((473,), (263, 362)), None),
+    "right inner brow": (_Y, ((107, 55), (33, 133)), ((20, 21), _R68)),
+    "left inner brow": (_Y, ((336, 285), (263, 362)), ((22, 23), _L68)),
+    "right outer brow": (_Y, ((70, 63, 105), (33, 133)), ((17, 18, 19), _R68)),
+    "left outer brow": (_Y, ((300, 293, 334), (263, 362)), ((24, 25, 26), _L68)),
 }
-_EYE_R, _EYE_L = (36, 39), (45, 42)
-_SHAPES_68: dict[str, _Shape] = {
-    "lips apart": _gap(66, 62, _Y),
-    "mouth height": _gap(57, 51, _Y),
-    "mouth width": _gap(54, 48, _X),
-    "inner width": _gap(64, 60, _X),
-    "upper lip": _middle((62, 51), (33,), _Y),
-    "lower lip": _middle((66, 57), (33,), _Y),
-    "chin": _gap(8, 33, _Y),
-    "right corner": _middle((48,), (62, 66), _Y),
-    "left corner": _middle((54,), (62, 66), _Y),
-    "right eye": _middle((40, 41), (37, 38), _Y),
-    "left eye": _middle((46, 47), (43, 44), _Y),
-    # no irises among the 68 points: the gaze stays with the encoder
-    "right gaze x": lambda p: 0.0,
-    "left gaze x": lambda p: 0.0,
-    "right gaze y": lambda p: 0.0,
-    "left gaze y": lambda p: 0.0,
-    "right inner brow": _middle((20, 21), _EYE_R, _Y),
-    "left inner brow": _middle((22, 23), _EYE_L, _Y),
-    "right outer brow": _middle((17, 18, 19), _EYE_R, _Y),
-    "left outer brow": _middle((24, 25, 26), _EYE_L, _Y),
-}
-NAMES = ("yaw", "pitch", *_SHAPES_478)
+NAMES = ("yaw", "pitch", *_SHAPES)
 """What the numbers are, in order."""
 COUNT = len(NAMES)
 _WEIGHED = {"yaw": 4.0, "pitch": 4.0, "lips apart": 4.0, "mouth height": 2.5, "upper lip": 1.0, "lower lip": 1.0}
@@ -128,8 +98,20 @@ def measured(landmarks: np.ndarray) -> np.ndarray:
     """
     yaw, pitch, _ = alignment.pose(landmarks)
     front = alignment.frontal(landmarks)
-    shapes = _SHAPES_68 if len(landmarks) == 68 else _SHAPES_478
-    return np.array([yaw, pitch, *(shape(front) for shape in shapes.values())], np.float32)
+    used, weights = _readings(len(landmarks))
+    return np.array([yaw, pitch, *(weights @ front[used].ravel())], np.float32)
+
+
+@lru_cache
+def _readings(count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Which of ``count`` frontal points are used, (K,), and what turns their coordinates, flattened, into shapes."""
+    chosen = [(axis, of_68 if count == 68 else of_478) for axis, of_478, of_68 in _SHAPES.values()]
+    used = sorted({point for _, sides in chosen if sides for side in sides for point in side})
+    weights = np.zeros((len(chosen), len(used), 2))
+    for row, (axis, sides) in zip(weights, chosen, strict=True):
+        for side, sign in zip(sides or (), (1, -1), strict=False):
+            row[[used.index(point) for point in side], axis] += sign / len(side)
+    return np.array(used), weights.reshape(len(chosen), -1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -236,12 +218,13 @@ def mixture(wanted: np.ndarray, known: np.ndarray) -> np.ndarray:
     out = np.zeros((len(wanted), len(known)), np.float32)
     for row, x in zip(out, wanted * scale, strict=True):
         away = faces - x
-        shares, _ = nnls(
-            np.vstack([away.T, _LOCALITY * (away**2).sum(1), np.full(len(faces), _ONE)]),
-            np.append(np.zeros(COUNT + 1), _ONE),
-            maxiter=20 * len(faces),
-        )
-        row[:] = shares / shares.sum()
+        squares = (away**2).sum(1)
+        system = np.vstack([away.T, _LOCALITY * squares, np.full(len(faces), _ONE)])
+        try:
+            shares, _ = nnls(system, np.append(np.zeros(COUNT + 1), _ONE), maxiter=20 * len(faces))
+            row[:] = shares / shares.sum()
+        except RuntimeError:  # too many iterations: the nearest will do
+            row[squares.argmin()] = 1
     return out
 
 

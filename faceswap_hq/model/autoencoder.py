@@ -267,7 +267,7 @@ class SwapAutoencoder(nn.Module):
 
         Args:
             image: (B, 3, S, S) in [0, 1]; not looked at when ``retarget`` is 1, and may be None then.
-            measures: (B, F) calibrated measures of the target, turned to where the source was seen (:meth:`turn`).
+            measures: (B, F) calibrated measures of the target, brought to where the source was seen (:meth:`adapted`).
             source: Whose decoder draws.
             retarget: 1 draws from what the source was seen doing (:meth:`retarget`), 0 from the target's own code, as
                 the shared-encoder scheme has it.

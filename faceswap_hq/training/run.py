@@ -17,7 +17,7 @@ from faceswap_hq.training import checkpoints
 from faceswap_hq.training.settings import TrainSettings, from_dict, to_dict
 
 FORMAT = "faceswap-hq model"
-VERSION = 1
+VERSION = 2  # 2: mouths are calibrated in centimetres from closed lips
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,6 +122,11 @@ def _check_version(path: Path, value: dict[str, Any]) -> None:
         raise UserError(
             f"{path} was written by a newer version of faceswap-hq (format {version}, this one reads {VERSION}).",
             "Update faceswap-hq: pip install -U faceswap-hq",
+        )
+    if version < VERSION:
+        raise UserError(
+            f"{path} was written by an older version of faceswap-hq (format {version}, this one reads {VERSION}).",
+            "What the numbers in it mean has changed. Train into another directory with --model.",
         )
 
 

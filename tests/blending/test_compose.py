@@ -249,14 +249,22 @@ def test_a_bounded_resolution_looks_the_same(name: str) -> None:
     it = dataclasses.replace(it, face=recolored(it))
     quiet = changed(RUNGS[name], detail={"noise": 0, "sharpness": 0})
     bounded, whole = run(it, quiet), run(it, changed(quiet, detail={"oversampling": 0}))
-    np.testing.assert_array_equal(bounded.box, whole.box)
-    assert np.abs(bounded.alpha - whole.alpha).max() < 0.25
-    assert np.abs(bounded.alpha - whole.alpha).mean() < 0.01
-    middle = [np.argwhere(result.alpha > 0.5).mean(axis=0) for result in (bounded, whole)]
+    assert np.abs(bounded.full_alpha() - whole.full_alpha()).max() < 0.25
+    assert np.abs(bounded.full_alpha() - whole.full_alpha()).mean() < 0.01
+    middle = [np.argwhere(result.full_alpha() > 0.5).mean(axis=0) for result in (bounded, whole)]
     np.testing.assert_allclose(*middle, atol=0.25)
     difference = np.abs(bounded.image.astype(int) - whole.image)
     assert difference.mean() < 0.3
     assert difference.max() < 32
+
+
+@pytest.mark.parametrize("height", [500, 900, 1500])
+def test_far_enlarged_faces_fade_in_on_all_sides(height: int) -> None:
+    """Where the hull is what limits the swap, the box leaves room around it in the small picture's pixels too."""
+    it = scene(shape=(1700, 1400), center=(700, 850), height=height, size=64)
+    result = run(it, RUNGS["best, hull"])
+    for edge in (result.alpha[0], result.alpha[-1], result.alpha[:, 0], result.alpha[:, -1]):
+        assert edge.max() == 0
 
 
 def test_enlarged_faces_get_the_frames_noise() -> None:

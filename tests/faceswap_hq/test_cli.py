@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -241,7 +242,7 @@ def fill(here: Path, clip: Path, trained: Path) -> Path:
     (here / "bad/damaged/config.yaml").write_text("format: [")
     (here / "bad/newer/card.json").write_text(json.dumps({**card, "version": 99}))
     config = (trained / "config.yaml").read_text()
-    (here / "bad/newer/config.yaml").write_text(config.replace("version: 1", "version: 99"))
+    (here / "bad/newer/config.yaml").write_text(re.sub(r"version: \d+", "version: 99", config, count=1))
     (here / "bad/weightless/model.safetensors").unlink()
     (here / "bad/untrained/card.json").unlink()
     (here / "small.yaml").write_text(SETTINGS_YAML)

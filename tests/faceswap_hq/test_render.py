@@ -172,7 +172,7 @@ class TestWholeClip:
         frames = swapped_frames(found, model, PLAIN)
         next(frames)
         frames.close()
-        assert not [t for t in threading.enumerate() if t.name.startswith(("blend", "faceswap-hq decoder"))]
+        assert not [t for t in threading.enumerate() if t.name.startswith(("prepare", "finish", "faceswap-hq decoder"))]
 
 
 class TestFramesWithoutTheFace:

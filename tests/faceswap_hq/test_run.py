@@ -87,6 +87,7 @@ class TestPrepare:
         ("key", "value", "message"),
         [
             ("version", VERSION + 1, "newer version"),
+            ("version", VERSION - 1, "older version"),
             ("version", "x", "no version"),
             ("people", None, "damaged"),
             ("people", ["anna"], "damaged"),
@@ -161,6 +162,7 @@ class TestExportAndLoad:
         ("key", "value", "message"),
         [
             ("version", VERSION + 1, "newer version"),
+            ("version", VERSION - 1, "older version"),
             ("version", None, "no version"),
             ("people", ["anna"], "damaged"),  # one decoder too few
             ("people", [], "distinct names"),
