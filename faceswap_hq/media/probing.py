@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 from av.container import InputContainer
@@ -23,6 +24,8 @@ FORMATS = (
     "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpeg,mpegts,mpegvideo,flv,ogg,asf,gif,h264,hevc,m4v,ivf,yuv4mpegpipe,mxf,dv"
 )
 
+# Titles and tags in some other encoding are no reason to refuse a video. PyAV 19 has no such choice any more.
+_FORGIVING: dict[str, Any] = {"metadata_errors": "replace"} if int(av.__version__.split(".")[0]) < 19 else {}
 _SIGNATURES: tuple[tuple[bytes, int, str], ...] = (
     (b"\x89PNG\r\n", 0, "a picture (PNG)"),
     (b"\xff\xd8\xff", 0, "a picture (JPEG)"),
@@ -113,7 +116,7 @@ def open_input(path: str | Path) -> InputContainer:
             raise UserError(f"{path} is {kind}, not a video.", "Give a video file, e.g. MP4, MOV, MKV, WebM or AVI.")
     options = {"protocol_whitelist": "file", "format_whitelist": FORMATS}
     try:
-        return av.open(f"file:{path.resolve()}", options=options, metadata_errors="replace")
+        return av.open(f"file:{path.resolve()}", options=options, **_FORGIVING)
     except av.error.FFmpegError as error:
         if isinstance(error, PermissionError):
             raise
