@@ -17,14 +17,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from blending import color, detail, mask, poisson
+from blending import color, detail, poisson, region
 from blending.settings import BEST, BlendSettings
 from blending.state import BlendState
 
 Array = NDArray[Any]
 
-_MARGIN = 4  # pixels that are worked with around the mask, for the boundary and the filters
-_INSET = 2.0  # crop pixels at the crop's border that are never shown: warps and convolutions are unsure there
 _BAND = 0.6  # the boundary's difference is taken from where alpha is below this
 _COLOR_GRID = 40  # colours are measured on about this many pixels across
 
@@ -75,7 +73,6 @@ def compose(
     cover: Sequence[Array] = (),
     settings: BlendSettings = BEST,
     state: BlendState | None = None,
-    generator: np.random.Generator | None = None,
     out: Array | None = None,
 ) -> ComposeResult:
     """Put a generated face into a frame.
@@ -93,7 +90,6 @@ def compose(
         settings: What to do; see :mod:`blending.settings` for the presets.
         state: Carries the filters along one track; pass the same object for each of its frames and call its ``reset``
             at cuts. Without it each frame stands alone.
-        generator: For the noise; by default the state's, or one with seed 0.
         out: Where to write; may be ``frame`` itself. By default a copy of the frame.
 
     Returns:
@@ -103,9 +99,8 @@ def compose(
         ValueError: For arrays of other shapes or types.
     """
     prepared = prepare(
-        frame, face, face_mask, matrix,
-        polygon=polygon, cover=cover, settings=settings, state=state, generator=generator,
-    )  # fmt: skip
+        frame, face, face_mask, matrix, polygon=polygon, cover=cover, settings=settings, state=state
+    )
     return finish(frame, prepared, out)
 
 
@@ -119,20 +114,16 @@ def prepare(
     cover: Sequence[Array] = (),
     settings: BlendSettings = BEST,
     state: BlendState | None = None,
-    generator: np.random.Generator | None = None,
 ) -> Prepared:
     """First half of :func:`compose`: all that the track's ``state`` has a part in, to be called in the frames' order.
 
     The second half, :func:`finish`, may meanwhile work on the frame before, in another thread.
     """
     _check(frame, face, face_mask, matrix, polygon)
-    if state is not None and generator is None:
-        grain = state.grain
-    else:
-        grain = detail.Grain(generator or np.random.default_rng(0))
+    grain = state.grain if state is not None else detail.Grain(np.random.default_rng(0))
     matrix = np.asarray(matrix, np.float64)
-    points = _hull_points(polygon, matrix, settings)
-    box = _box(frame.shape[:2], face.shape[0], matrix, points, settings)
+    points = region.hull_points(polygon, matrix, settings)
+    box = region.box_of(frame.shape[:2], face.shape[0], matrix, points, settings)
     left, top, right, bottom = box
     if right - left < 3 or bottom - top < 3:
         return Prepared(np.zeros((0, 0, 3), np.float32), np.zeros((0, 0), np.float32), None, (0, 0, 0, 0))
@@ -141,7 +132,7 @@ def prepare(
         face_mask = state.mask(face_mask)
     rounding = 1 / 255 if frame.dtype == np.uint8 else 0.0
     height, width = area.shape[:2]
-    factor = _reduction(matrix, settings)
+    factor = region.reduction(matrix, settings)
     size = (max(1, round(width / factor)), max(1, round(height / factor)))
     if size == (width, height):
         target, corner = _as_float(area), box[:2]
@@ -192,14 +183,6 @@ def _as_float(image: Array) -> Array:
     return image.astype(np.float32) if image.dtype == np.float32 else image * np.float32(1 / 255)
 
 
-def _reduction(matrix: Array, settings: BlendSettings) -> float:
-    """How many frame pixels go into one that is worked with, along a side."""
-    most = settings.detail.oversampling
-    if most <= 0 or settings.poisson.gradients == "mixed":
-        return 1
-    return max(1.0, 1 / (_scale(matrix) * most))
-
-
 def _prepare(
     target: Array,
     full: Array,
@@ -229,14 +212,14 @@ def _prepare(
         rounding: Step to which the frame will be rounded.
     """
     box = (*corner, corner[0] + target.shape[1], corner[1] + target.shape[0])
-    region = _region(face_mask, face.shape[0], matrix, points, box, settings)
-    size = float(np.sqrt(cv2.countNonZero((region > 0.5).view(np.uint8))))
-    alpha = _alpha(region, cover, target, size, box, settings)
+    inside = region.mask_region(face_mask, face.shape[0], matrix, points, box, settings)
+    size = float(np.sqrt(cv2.countNonZero((inside > 0.5).view(np.uint8))))
+    alpha = region.alpha_of(inside, cover, target, size, box, settings)
     domain = poisson.as_domain(alpha)
     if not domain.any():
         return target, alpha, 0.0
     source = _warp(face, matrix, box)
-    core = cv2.min(region, alpha)
+    core = cv2.min(inside, alpha)
     source = _match_color(source, target, core, settings, state)
     source, noise = _match_detail(source, target, full, core, rounding, settings, state)
     if settings.poisson.gradients != "off":
@@ -251,54 +234,15 @@ def _check(frame: Array, face: Array, face_mask: Array | None, matrix: Array, po
         raise ValueError(f"the face must be (S, S, 3) float32, not {face.shape} {face.dtype}")
     if face_mask is not None and (face_mask.shape != face.shape[:2] or face_mask.dtype != np.float32):
         raise ValueError(f"the mask must be {face.shape[:2]} float32, not {face_mask.shape} {face_mask.dtype}")
-    if np.shape(matrix) != (2, 3) or not np.isfinite(matrix).all() or _scale(np.asarray(matrix)) < 1e-6:
+    if np.shape(matrix) != (2, 3) or not np.isfinite(matrix).all() or region.scale_of(np.asarray(matrix)) < 1e-6:
         raise ValueError("the matrix must be a finite, invertible (2, 3) similarity")
     if polygon is not None and (np.ndim(polygon) != 2 or len(polygon) < 3 or not np.isfinite(polygon).all()):
         raise ValueError("the polygon must be at least three finite points, (K, 2)")
 
 
-def _scale(matrix: Array) -> float:
-    """Crop pixels per frame pixel."""
-    return float(np.sqrt(abs(np.linalg.det(matrix[:, :2]))))
-
-
-def _hull_points(polygon: Array | None, matrix: Array, settings: BlendSettings) -> Array | None:
-    if polygon is None or settings.mask.shape in ("learned", "square"):
-        return None
-    up = -matrix[1, :2]  # the crop's up, in frame pixels: a similarity's inverse is its transpose, up to scale
-    points = mask.extend_forehead(np.asarray(polygon)[:, :2], settings.mask.forehead, up)
-    if settings.mask.reach and settings.mask.shape != "hull":
-        points = mask.widen(points, settings.mask.reach)
-    return points
-
-
-def _box(
-    shape: tuple[int, ...], size: int, matrix: Array, points: Array | None, settings: BlendSettings
-) -> tuple[int, int, int, int]:
-    """The part of the frame in which the mask can be above 0, with a margin, inside the frame."""
-    inverse = cv2.invertAffineTransform(matrix)
-    corners = np.array([[0, 0], [size - 1, 0], [0, size - 1], [size - 1, size - 1]], np.float64)
-    corners = corners @ inverse[:, :2].T + inverse[:, 2]
-    low, high = corners.min(axis=0), corners.max(axis=0)
-    margin = int(np.ceil(_MARGIN * _reduction(matrix, settings)))
-    if points is not None and settings.mask.shape != "union":
-        low, high = np.maximum(low, points.min(axis=0)), np.minimum(high, points.max(axis=0))
-    height, width = shape[:2]
-    left, top = np.maximum(np.floor(low).astype(int) - margin, 0)
-    right, bottom = np.minimum(np.ceil(high).astype(int) + 1 + margin, [width, height])
-    return int(left), int(top), int(right), int(bottom)
-
-
-def _shifted(matrix: Array, box: tuple[int, int, int, int]) -> Array:
-    """The matrix that starts from the box's first pixel."""
-    shifted = matrix.copy()
-    shifted[:, 2] += matrix[:, :2] @ np.array(box[:2], np.float64)
-    return shifted
-
-
 def _warp(face: Array, matrix: Array, box: tuple[int, int, int, int]) -> Array:
     """The face in the frame's position, in the box; averaged before it is made smaller."""
-    scale = _scale(matrix)
+    scale = region.scale_of(matrix)
     shrink = int(scale)
     if shrink >= 2:
         small = max(1, face.shape[0] // shrink)
@@ -311,82 +255,12 @@ def _warp(face: Array, matrix: Array, box: tuple[int, int, int, int]) -> Array:
         face = cv2.GaussianBlur(face, (0, 0), 0.4 * np.sqrt(scale**2 - 1), borderType=cv2.BORDER_REPLICATE)
     warped = cv2.warpAffine(
         face,
-        _shifted(matrix, box),
+        region.shifted(matrix, box),
         (box[2] - box[0], box[3] - box[1]),
         flags=cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP,
         borderMode=cv2.BORDER_REPLICATE,
     )
     return np.clip(warped, 0.0, 1.0, out=warped)
-
-
-def _region(
-    face_mask: Array | None,
-    size: int,
-    matrix: Array,
-    points: Array | None,
-    box: tuple[int, int, int, int],
-    settings: BlendSettings,
-) -> Array:
-    """The area of the swap before erosion and feathering, in the box."""
-    shape = (box[3] - box[1], box[2] - box[0])
-    inverse = cv2.invertAffineTransform(matrix)
-    edge = (_INSET, size - 1 - _INSET)
-    corners = np.array([[x, y] for x in edge for y in edge]) @ inverse[:, :2].T + inverse[:, 2]
-    square = mask.hull_mask(corners, shape, offset=box[:2])
-    how = settings.mask.shape
-    hull = None if points is None else mask.hull_mask(points, shape, offset=box[:2])
-    learned = None
-    if face_mask is not None and how not in ("square", "hull"):
-        learned = _warp_mask(_drawn_in(face_mask, settings.mask.inset), _shifted(matrix, box), shape)
-    parts = [part for part in (hull, learned) if part is not None]
-    if not parts:
-        return square
-    region = mask.combine(parts, how) if how in ("product", "minimum", "union") else parts[0]
-    return cv2.min(region, square)
-
-
-def _alpha(
-    region: Array,
-    cover: Sequence[Array],
-    target: Array,
-    size: float,
-    box: tuple[int, int, int, int],
-    settings: BlendSettings,
-) -> Array:
-    """The new face's weight, (h, w) float32 in [0, 1]."""
-    chosen = settings.mask
-    if size <= 0:
-        return np.zeros_like(region)
-    alpha = mask.soften(region, erosion=chosen.erosion, feather=chosen.feather, size=size)
-    if chosen.refine > 0:
-        alpha = mask.refine(alpha, target, radius=chosen.refine, size=size)
-    if chosen.cover > 0 and len(cover) > 0:
-        margin = chosen.cover * size
-        parts = [np.asarray(part, np.float32)[:, :2] for part in cover]
-        covered = mask.cover(parts, (box[3] - box[1], box[2] - box[0]), margin=margin, offset=box[:2])
-        alpha = cv2.max(alpha, cv2.min(covered, mask.rise(mask.depth(region), 0.0, chosen.feather * size / 2)))
-    return alpha
-
-
-def _drawn_in(face_mask: Array, amount: float) -> Array:
-    """The learned mask, eroded by ``amount`` face sizes, in fractions of a pixel too: face sizes change smoothly."""
-    reach = amount * mask.face_size(face_mask)
-    if reach <= 0:
-        return face_mask
-    less, more = (
-        cv2.erode(face_mask, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * r + 1, 2 * r + 1)))
-        for r in (int(reach), int(reach) + 1)
-    )
-    return cv2.addWeighted(less, 1 - reach % 1, more, reach % 1, 0)
-
-
-def _warp_mask(face_mask: Array, matrix: Array, shape: tuple[int, int]) -> Array:
-    """The learned mask in the box, by way of half its resolution: it is smooth, and warping is what costs."""
-    half = (-(-shape[1] // 2), -(-shape[0] // 2))
-    coarse = np.hstack([2 * matrix[:, :2], matrix[:, 2:] + 0.5 * matrix[:, :2].sum(axis=1, keepdims=True)])
-    warped = cv2.warpAffine(face_mask, coarse, half, flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP)
-    large = cv2.resize(warped, (2 * half[0], 2 * half[1]), interpolation=cv2.INTER_LINEAR)[: shape[0], : shape[1]]
-    return np.clip(large, 0.0, 1.0)
 
 
 def _match_color(

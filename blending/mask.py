@@ -78,12 +78,19 @@ def hull_mask(points: Array, shape: tuple[int, int], *, offset: tuple[float, flo
         (H, W) float32 in [0, 1]; all zero for fewer than three points.
     """
     canvas = np.zeros(shape, np.uint8)
-    points = np.asarray(points, np.float32).reshape(-1, 2) - np.asarray(offset, np.float32)
-    if len(points) >= 3 and np.isfinite(points).all():
-        hull = cv2.convexHull(points).reshape(-1, 2)
-        fixed = np.rint(np.clip(hull, -16000, 16000) * (1 << _SHIFT)).astype(np.int32)
-        cv2.fillConvexPoly(canvas, fixed, (255.0,), lineType=cv2.LINE_AA, shift=_SHIFT)
+    hull = _fixed_hull(points, offset)
+    if hull is not None:
+        cv2.fillConvexPoly(canvas, hull, (255.0,), lineType=cv2.LINE_AA, shift=_SHIFT)
     return canvas.astype(np.float32) / np.float32(255)
+
+
+def _fixed_hull(points: Array, offset: tuple[float, float]) -> Array | None:
+    """The convex hull in OpenCV's fixed-point coordinates; None for fewer than three points."""
+    points = np.asarray(points, np.float32).reshape(-1, 2) - np.asarray(offset, np.float32)
+    if len(points) < 3 or not np.isfinite(points).all():
+        return None
+    hull = cv2.convexHull(points).reshape(-1, 2)
+    return np.rint(np.clip(hull, -16000, 16000) * (1 << _SHIFT)).astype(np.int32)
 
 
 def combine(masks: list[Array], how: Combination = "minimum") -> Array:
@@ -188,12 +195,10 @@ def cover(parts: Sequence[Array], shape: tuple[int, int], *, margin: float, offs
     reach = max(1, round(margin))
     canvas = np.zeros(shape, np.uint8)
     for part in parts:
-        points = np.asarray(part, np.float32).reshape(-1, 2) - np.asarray(offset, np.float32)
-        if len(points) >= 3 and np.isfinite(points).all():
-            hull = cv2.convexHull(points).reshape(-1, 2)
-            fixed = np.rint(np.clip(hull, -16000, 16000) * (1 << _SHIFT)).astype(np.int32)
-            cv2.fillConvexPoly(canvas, fixed, (255.0,), shift=_SHIFT)
-            cv2.polylines(canvas, [fixed], True, (255.0,), thickness=5 * reach, shift=_SHIFT)
+        hull = _fixed_hull(part, offset)
+        if hull is not None:
+            cv2.fillConvexPoly(canvas, hull, (255.0,), shift=_SHIFT)
+            cv2.polylines(canvas, [hull], True, (255.0,), thickness=5 * reach, shift=_SHIFT)
     # The blur eats up to the half diagonal of its box, 1.4 margins.
     blurred = cv2.blur(canvas, (2 * reach + 1,) * 2, borderType=cv2.BORDER_REPLICATE)
     return blurred.astype(np.float32) * np.float32(1 / 255)
