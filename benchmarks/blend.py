@@ -1,6 +1,6 @@
 """Blending: our Poisson solver beside cv2.seamlessClone, whole faces per second, cost against the frame's size, drift.
 
-    python benchmarks/blending.py [--repeats 7] [--threads 1] [-o FILE]
+    python benchmarks/blend.py [--repeats 7] [--threads 1] [-o FILE]
 
 Pictures are made on the spot. A "256-px face" is one whose oval is 256 pixels high in the frame. Everything that is
 compared runs in turn, on OpenCV's ``--threads``; each value is the median of several calls.
