@@ -7,7 +7,6 @@ import os
 import shutil
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -19,9 +18,8 @@ import faceswap_hq
 from faceswap_hq import faceset, files, media
 from faceswap_hq.errors import UserError
 from faceswap_hq.faces import alignment, regions
-from faceswap_hq.faces.landmarks import BACKENDS, LandmarkBackend, open_backend
+from faceswap_hq.faces.landmarks import BACKENDS, open_backend
 from faceswap_hq.faces.tracking import ClipFaces, Person, by_size, follow
-from faceswap_hq.media.background import give_way
 
 VIDEO_SUFFIXES = (
     ".mp4",
@@ -241,19 +239,10 @@ class _Clip:
         self.folder = work / "tracks" / f"{number:04d}"
         self.folder.mkdir(parents=True)
         self.warnings: list[str] = []
-        self.measured: dict[tuple[int, int], tuple[float, float, float]] = {}  # sharpness, size, share outside
+        self.rows: dict[tuple[int, int], tuple[faceset.FaceRow, float]] = {}  # (track, frame): row, share outside
         self.names: list[str] = []
-        self.times: dict[int, float] = {}
 
     def run(self, progress: Any) -> ClipFaces:
-        backend = open_backend(self.settings.backend, static=self.pictures)
-        try:
-            return self._run(backend, progress)
-        finally:
-            backend.close()
-
-    def _run(self, backend: LandmarkBackend, progress: Any) -> ClipFaces:
-        jobs: list[Future[None]] = []
         damage = media.Damage()
         total: int | None = len(self.sources)
         frames: Any
@@ -262,84 +251,73 @@ class _Clip:
         else:
             info = media.probe(self.sources[0])
             total = info.frames and -(-info.frames // self.settings.every)
-            frames = _every(media.read_frames(self.sources[0], damage=damage), self.settings.every)
+            frames = _every(media.read_frames(info, damage=damage), self.settings.every)
         name = self.sources[0].parent.name if self.pictures else self.sources[0].name
-        with ThreadPoolExecutor(1, initializer=give_way) as pool, progress(f"faces of {name}", total) as advance:
-
-            def on_face(frame: media.Frame, track: int, landmarks: np.ndarray) -> None:
-                while len(jobs) >= 8:  # bounded: no more frames wait than this
-                    jobs.pop(0).result()
-                self.times[frame.index] = frame.time
-                jobs.append(pool.submit(self._write, frame, track, landmarks))
-
-            try:
-                find = by_size if self.pictures else follow
-                faces = find(_counted(frames, advance), backend, on_face)
-            finally:
-                frames.close()
-            for job in jobs:
-                job.result()
+        with (
+            contextlib.closing(frames),
+            contextlib.closing(open_backend(self.settings.backend, static=self.pictures)) as backend,
+            progress(f"faces of {name}", total) as advance,
+        ):
+            faces = (by_size if self.pictures else follow)(_counted(frames, advance), backend, self._write)
         if damage:
             self.warnings.append(f"{name} is damaged; what could be decoded was used: {damage}.")
         return faces
 
     def _write(self, frame: media.Frame, track: int, landmarks: np.ndarray) -> None:
+        """The crop's file and its row."""
         size = self.settings.size
         matrix = alignment.crop_matrix(landmarks, size)
         crop = alignment.warp(frame.image, matrix, size)
-        left, top, right, bottom = alignment.box(landmarks)
+        _, top, _, bottom = alignment.box(landmarks)
         height, width = frame.image.shape[:2]
         x, y = landmarks[:, 0], landmarks[:, 1]
         outside = float(np.mean((x < 0) | (y < 0) | (x > width) | (y > height)))
-        self.measured[track, frame.index] = (sharpness(crop), float(bottom - top), outside)
-        path = self.folder / f"{track:04d}-{frame.index:06d}.jpg"
+        yaw, pitch, roll = alignment.pose(landmarks)
+        row = faceset.FaceRow(
+            file=f"faces/{self.number:03d}{frame.index:06d}.jpg" if self.number else f"faces/{frame.index:06d}.jpg",
+            source=self.names[frame.index] if self.pictures else self.sources[0].name,
+            frame=0 if self.pictures else frame.index,
+            time=frame.time,
+            landmarks=landmarks,
+            landmarks_crop=alignment.transform(landmarks, matrix),
+            matrix=matrix,
+            yaw=yaw, pitch=pitch, roll=roll, sharpness=sharpness(crop), size=float(bottom - top),
+        )  # fmt: skip
+        path = self._path(track, frame.index)
         options = [cv2.IMWRITE_JPEG_QUALITY, 97, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444]
         files_ok, data = cv2.imencode(".jpg", cv2.cvtColor(crop, cv2.COLOR_RGB2BGR), options)
         if not files_ok:
             raise OSError(f"could not encode {path}")
-        path.write_bytes(data.tobytes())
+        path.write_bytes(data.data)
+        self.rows[track, frame.index] = row, outside
 
-    def crop_path(self, person: Person, frame: int) -> tuple[int, Path]:
-        for track in person.track_numbers:
-            if (track, frame) in self.measured:
-                return track, self.folder / f"{track:04d}-{frame:06d}.jpg"
-        raise KeyError(frame)
+    def _path(self, track: int, frame: int) -> Path:
+        return self.folder / f"{track:04d}-{frame:06d}.jpg"
+
+    def _track(self, person: Person, frame: int) -> int:
+        return next(track for track in person.track_numbers if (track, frame) in self.rows)
+
+    def crop_path(self, person: Person, frame: int) -> Path:
+        """Where a face lies until the person is chosen."""
+        return self._path(self._track(person, frame), frame)
 
     def select(self, person: Person, dropped: Counter[str]) -> list[faceset.FaceRow]:
         """Rows of the chosen person's good faces, their pictures moved into ``faces/``."""
         settings = self.settings
-        located = [self.crop_path(person, int(frame)) for frame in person.frames]
-        values = np.array([self.measured[track, int(f)] for (track, _), f in zip(located, person.frames, strict=True)])
-        median = float(np.median(values[:, 0]))
-        rows = []
-        for (_, path), frame, landmarks, (sharp, size, outside) in zip(
-            located, person.frames, person.landmarks, values, strict=True
-        ):
-            if size < settings.min_size:
+        found = [(self.crop_path(person, f), *self.rows[self._track(person, f), f]) for f in person.frames.tolist()]
+        median = float(np.median([row.sharpness for _, row, _ in found]))
+        kept = []
+        for path, row, outside in found:
+            if row.size < settings.min_size:
                 dropped["tiny"] += 1
             elif outside > settings.max_outside:
                 dropped["cut off"] += 1
-            elif sharp < settings.min_sharpness * median:
+            elif row.sharpness < settings.min_sharpness * median:
                 dropped["blurred"] += 1
             else:
-                name = f"faces/{self.number:03d}{int(frame):06d}.jpg" if self.number else f"faces/{int(frame):06d}.jpg"
-                os.replace(path, self.work / name)
-                rows.append(self._row(name, int(frame), landmarks, float(sharp), float(size)))
-        return rows
-
-    def _row(self, name: str, frame: int, landmarks: np.ndarray, sharp: float, size: float) -> faceset.FaceRow:
-        matrix = alignment.crop_matrix(landmarks, self.settings.size)
-        yaw, pitch, roll = alignment.pose(landmarks)
-        return faceset.FaceRow(
-            file=name,
-            source=self.names[frame] if self.pictures else self.sources[0].name,
-            frame=0 if self.pictures else frame,
-            time=self.times[frame],
-            landmarks=landmarks,
-            landmarks_crop=alignment.transform(landmarks, matrix),
-            matrix=matrix,
-            yaw=yaw, pitch=pitch, roll=roll, sharpness=sharp, size=size,
-        )  # fmt: skip
+                os.replace(path, self.work / row.file)
+                kept.append(row)
+        return kept
 
 
 def _every(frames: Any, step: int) -> Any:
@@ -372,7 +350,7 @@ def sharpness(crop: np.ndarray) -> float:
     """Variance of the Laplacian over the central half of an aligned crop, uint8 (S, S, 3), in grey levels squared."""
     size = crop.shape[0]
     inner = cv2.cvtColor(crop[size // 4 : 3 * size // 4, size // 4 : 3 * size // 4], cv2.COLOR_RGB2GRAY)
-    return float(cv2.Laplacian(inner, cv2.CV_32F).var())
+    return float(cv2.meanStdDev(cv2.Laplacian(inner, cv2.CV_32F))[1][0, 0] ** 2)
 
 
 def _contact_sheet(work: Path, clip: _Clip, faces: ClipFaces, per_person: int = 8, side: int = 96) -> None:
@@ -380,7 +358,7 @@ def _contact_sheet(work: Path, clip: _Clip, faces: ClipFaces, per_person: int = 
     sheet = []
     for person in faces.people[:12]:
         picks = person.frames[np.linspace(0, len(person.frames) - 1, min(per_person, len(person.frames))).astype(int)]
-        cells = [cv2.imread(str(clip.crop_path(person, int(f))[1])) for f in picks]
+        cells = [cv2.imread(str(clip.crop_path(person, f))) for f in picks.tolist()]
         cells = [cv2.resize(cell, (side, side), interpolation=cv2.INTER_AREA) for cell in cells if cell is not None]
         cells += [np.full((side, side, 3), 32, np.uint8)] * (per_person - len(cells))
         label = np.full((side, 110, 3), 32, np.uint8)

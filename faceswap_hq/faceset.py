@@ -144,13 +144,18 @@ def _inside(root: Path, name: str) -> Path:
 
 def write_table(path: Path, rows: list[FaceRow]) -> None:
     """Write ``faces.parquet`` of the faceset at ``path``, atomically."""
-    import pandas as pd
+    import pyarrow as pa
+    import pyarrow.parquet as pq
 
-    table = pd.DataFrame(
-        [{key: (v.ravel() if isinstance(v, np.ndarray) else v) for key, v in vars(row).items()} for row in rows]
-    )
+    def column(values: list[Any]) -> Any:
+        if not isinstance(values[0], np.ndarray):
+            return pa.array(values)
+        ends = np.cumsum([0] + [value.size for value in values], dtype=np.int32)
+        return pa.ListArray.from_arrays(ends, np.concatenate([value.ravel() for value in values]))
+
+    table = pa.table({name: column([vars(row)[name] for row in rows]) for name in vars(rows[0])})
     with files.atomic_path(path / "faces.parquet") as temporary:
-        table.to_parquet(temporary, index=False)
+        pq.write_table(table, temporary, use_dictionary=False)  # hardly a number comes twice
 
 
 def is_faceset(path: str | Path) -> bool:

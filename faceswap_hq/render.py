@@ -117,13 +117,11 @@ def plan(
     info = media.probe(video)
     start, stop = settings.frames or (0, None)
     damage = media.Damage()
-    backend = open_backend(settings.backend)
-    frames = media.read_frames(video, start=start, stop=stop, damage=damage)
-    try:
+    with (
+        contextlib.closing(media.read_frames(info, start=start, stop=stop, damage=damage)) as frames,
+        contextlib.closing(open_backend(settings.backend)) as backend,
+    ):
         faces = follow(_advancing(frames, advance), backend)
-    finally:
-        frames.close()
-        backend.close()
     count = len(faces.times)
     if count == 0:
         raise UserError(
@@ -208,9 +206,9 @@ def swapped_frames(
     seconds = seconds if seconds is not None else defaultdict(float)
     state = BlendState(settings.blend.temporal, seed=settings.seed)
     if indices is None:
-        frames = media.read_frames(plan.info.path, start=plan.start, stop=plan.stop)
+        frames = media.read_frames(plan.info, start=plan.start, stop=plan.stop)
     else:
-        frames = media.read_frames(plan.info.path, indices=indices)
+        frames = media.read_frames(plan.info, indices=indices)
     waiting: list[Future[Swapped]] = []
     preparing: list[Future[blending.Prepared]] = []
     with contextlib.ExitStack() as stack:

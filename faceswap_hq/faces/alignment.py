@@ -7,6 +7,9 @@ hairline to chin with room for warping; the model sees the central part (``cover
 
 from __future__ import annotations
 
+import functools
+import math
+
 import cv2
 import numpy as np
 
@@ -27,9 +30,15 @@ _RIGID_68 = {
 }  # fmt: skip
 
 
+@functools.cache
 def _rigid(points: int) -> tuple[list[int], np.ndarray]:
     table = _RIGID_68 if points == 68 else _RIGID_478
     return list(table), np.array(list(table.values()), np.float64)
+
+
+@functools.cache
+def _rigid_in_crop(points: int, size: int) -> np.ndarray:
+    return (_rigid(points)[1][:, :2] - CENTER_CM) * (1, -1) * (size / CROP_CM) + size / 2
 
 
 def similarity(source: np.ndarray, target: np.ndarray) -> np.ndarray:
@@ -45,15 +54,16 @@ def similarity(source: np.ndarray, target: np.ndarray) -> np.ndarray:
     Raises:
         ValueError: If the source points coincide.
     """
-    source, target = source.astype(np.float64), target.astype(np.float64)
-    s = (source - source.mean(0)) @ np.array([1, 1j])
-    t = (target - target.mean(0)) @ np.array([1, 1j])
-    spread = float((s * s.conj()).real.sum())
+    # The plane as complex numbers: a rotation with scale is one factor.
+    s, t = (np.ascontiguousarray(points, np.float64).view(np.complex128)[:, 0] for points in (source, target))
+    s_mean, t_mean = s.mean(), t.mean()
+    s = s - s_mean
+    spread = np.vdot(s, s).real
     if spread < 1e-12:
         raise ValueError("The points coincide; no similarity transform is defined.")
-    a = (t * s.conj()).sum() / spread  # the plane as complex numbers: a rotation with scale is one factor
-    linear = np.array([[a.real, -a.imag], [a.imag, a.real]])
-    return np.concatenate([linear, (target.mean(0) - linear @ source.mean(0))[:, None]], 1).astype(np.float32)
+    a = np.vdot(s, t) / spread
+    b = t_mean - a * s_mean
+    return np.array([[a.real, -a.imag, b.real], [a.imag, a.real, b.imag]], np.float32)
 
 
 def crop_matrix(landmarks: np.ndarray, size: int) -> np.ndarray:
@@ -66,9 +76,8 @@ def crop_matrix(landmarks: np.ndarray, size: int) -> np.ndarray:
     Returns:
         float32 (2, 3).
     """
-    indices, canonical = _rigid(len(landmarks))
-    target = (canonical[:, :2] - CENTER_CM) * (1, -1) * (size / CROP_CM) + size / 2
-    return similarity(landmarks[indices, :2], target)
+    indices, _ = _rigid(len(landmarks))
+    return similarity(landmarks[indices, :2], _rigid_in_crop(len(landmarks), size))
 
 
 def scaled(matrix: np.ndarray, size: int, new_size: int, coverage: float = 1.0) -> np.ndarray:
@@ -105,12 +114,11 @@ def warp(image: np.ndarray, matrix: np.ndarray, size: int) -> np.ndarray:
 def _warp_small(image: np.ndarray, matrix: np.ndarray, size: int, scale: float) -> np.ndarray:
     """First the part of the image that is needed, averaged over whole squares of pixels, then the rest of the way."""
     factor = int(1 / scale)
-    inverse = cv2.invertAffineTransform(np.asarray(matrix, np.float64))
-    edge = (-2.0, size + 1.0)
-    corners = np.array([(x, y) for x in edge for y in edge]) @ inverse[:, :2].T + inverse[:, 2]
+    inverse = cv2.invertAffineTransform(np.asarray(matrix, np.float64)).tolist()
     height, width = image.shape[:2]
-    left, top = np.clip(np.floor(corners.min(0)).astype(int), 0, (max(width - factor, 0), max(height - factor, 0)))
-    right, bottom = np.clip(np.ceil(corners.max(0)).astype(int) + 1, (left + 1, top + 1), (width, height))
+    (left, right), (top, bottom) = (_reach(row, -2.0, size + 1.0) for row in inverse)
+    left, top = min(max(left, 0), max(width - factor, 0)), min(max(top, 0), max(height - factor, 0))
+    right, bottom = min(max(right, left + 1), width), min(max(bottom, top + 1), height)
     across, down = -(-(right - left) // factor), -(-(bottom - top) // factor)
     part = image[top:bottom, left:right]
     missing = (down * factor - part.shape[0], across * factor - part.shape[1])
@@ -123,6 +131,13 @@ def _warp_small(image: np.ndarray, matrix: np.ndarray, size: int, scale: float) 
     return cv2.warpAffine(part, rest, (size, size), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
 
 
+def _reach(row: list[float], low: float, high: float) -> tuple[int, int]:
+    """Whole numbers around what one row of an affine matrix makes of a square from (low, low) to (high, high)."""
+    ends = [[factor * low, factor * high] for factor in row[:2]]
+    least, most = sum(map(min, ends)) + row[2], sum(map(max, ends)) + row[2]
+    return math.floor(least), math.ceil(most) + 1
+
+
 def pose(landmarks: np.ndarray) -> tuple[float, float, float]:
     """Head pose (yaw, pitch, roll) in degrees; positive: to the person's left, up, and towards their right shoulder.
 
@@ -130,10 +145,9 @@ def pose(landmarks: np.ndarray) -> tuple[float, float, float]:
     MediaPipe's z as depth. For 68 points, which have no depth, it is the one whose projection fits best.
     """
     rotation = _head(landmarks)
-    yaw = np.degrees(np.arcsin(np.clip(-rotation[0, 2], -1, 1)))
-    pitch = np.degrees(np.arctan2(rotation[1, 2], rotation[2, 2]))
-    roll = np.degrees(np.arctan2(rotation[0, 1], rotation[0, 0]))
-    return float(yaw), float(pitch), float(roll)
+    (right, up, ahead), (_, _, level), (_, _, away) = rotation.tolist()
+    yaw = math.asin(min(max(-ahead, -1.0), 1.0))
+    return math.degrees(yaw), math.degrees(math.atan2(level, away)), math.degrees(math.atan2(up, right))
 
 
 def frontal(landmarks: np.ndarray) -> np.ndarray:
@@ -172,7 +186,9 @@ def _head(landmarks: np.ndarray) -> np.ndarray:
         return _rotation_without_depth(model, points)
     points = landmarks[indices].astype(np.float64)
     u, _, vt = np.linalg.svd((points - points.mean(0)).T @ model)
-    return u @ np.diag([1, 1, np.sign(np.linalg.det(u @ vt))]) @ vt
+    if np.linalg.det(u @ vt) < 0:
+        u[:, 2] = -u[:, 2]
+    return u @ vt
 
 
 def _rotation_without_depth(model: np.ndarray, points: np.ndarray) -> np.ndarray:

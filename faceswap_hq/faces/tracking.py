@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import contextlib
+import threading
+from collections.abc import Callable, Generator, Iterable
 from dataclasses import dataclass, field
 
 import cv2
@@ -11,6 +13,7 @@ import numpy as np
 from faceswap_hq.faces import alignment
 from faceswap_hq.faces.landmarks import LandmarkBackend
 from faceswap_hq.media import Frame
+from faceswap_hq.media.background import in_background
 
 MAX_GAP = 8
 """Frames for which a face may be lost (a blink of the detector, a passing hand) and still be the same track."""
@@ -70,7 +73,7 @@ OnFace = Callable[[Frame, int, np.ndarray], None]
 
 
 def follow(frames: Iterable[Frame], backend: LandmarkBackend, on_face: OnFace | None = None) -> ClipFaces:
-    """Follow every face through a clip, holding one frame at a time.
+    """Follow every face through a clip, holding a few frames at a time; the frames are drawn and searched in a thread.
 
     Args:
         frames: The clip's frames in display order.
@@ -82,24 +85,22 @@ def follow(frames: Iterable[Frame], backend: LandmarkBackend, on_face: OnFace | 
     indices: list[int] = []
     cuts: list[int] = []
     seen = shot = 0
-    detect_cut = CutDetector()
-    for position, frame in enumerate(frames):
-        times.append(frame.time)
-        indices.append(frame.index)
-        if detect_cut(frame.image):
-            cuts.append(frame.index)
-            shot = position
-            backend.reset()
-        faces = backend.detect(frame.image)
-        seen += bool(faces)
-        for number, landmarks in _associate(tracks, faces, max(shot, position - MAX_GAP - 1)):
-            track = tracks[number]
-            track.last = position
-            track.frames.append(frame.index)
-            track.landmarks.append(landmarks)
-            _sample_look(track, frame.image, landmarks)
-            if on_face is not None:
-                on_face(frame, number, landmarks)
+    with _detected(frames, backend, CutDetector()) as found:
+        for position, (frame, cut, faces) in enumerate(found):
+            times.append(frame.time)
+            indices.append(frame.index)
+            if cut:
+                cuts.append(frame.index)
+                shot = position
+            seen += bool(faces)
+            for number, landmarks in _associate(tracks, faces, max(shot, position - MAX_GAP - 1)):
+                track = tracks[number]
+                track.last = position
+                track.frames.append(frame.index)
+                track.landmarks.append(landmarks)
+                _sample_look(track, frame.image, landmarks)
+                if on_face is not None:
+                    on_face(frame, number, landmarks)
     return ClipFaces(
         people=tuple(_people(tracks)),
         times=np.array(times, np.float64),
@@ -109,23 +110,39 @@ def follow(frames: Iterable[Frame], backend: LandmarkBackend, on_face: OnFace | 
     )
 
 
+def _detected(
+    frames: Iterable[Frame], backend: LandmarkBackend, begins_shot: Callable[[np.ndarray], bool] = lambda image: False
+) -> contextlib.closing[Generator[tuple[Frame, bool, list[np.ndarray]], None, None]]:
+    """Each frame, whether it begins a new shot, and its faces: from a thread, since all else can be done meanwhile."""
+
+    def work(stop: threading.Event) -> Generator[tuple[Frame, bool, list[np.ndarray]], None, None]:
+        for frame in frames:
+            cut = begins_shot(frame.image)
+            if cut:
+                backend.reset()
+            yield frame, cut, backend.detect(frame.image)
+
+    return contextlib.closing(in_background(work, size=4, name="faceswap-hq landmarks", urgent=True))
+
+
 def by_size(pictures: Iterable[Frame], backend: LandmarkBackend, on_face: OnFace) -> ClipFaces:
     """Find everybody in unrelated pictures, where nothing can be followed: person N is each one's N-th largest face."""
     tracks: list[Track] = []
     times: list[float] = []
     indices: list[int] = []
     seen = 0
-    for picture in pictures:
-        times.append(picture.time)
-        indices.append(picture.index)
-        faces = sorted(backend.detect(picture.image), key=lambda face: -float(np.ptp(face[:, 1])))
-        seen += bool(faces)
-        for number, landmarks in enumerate(faces):
-            if number == len(tracks):
-                tracks.append(Track())
-            tracks[number].frames.append(picture.index)
-            tracks[number].landmarks.append(landmarks)
-            on_face(picture, number, landmarks)
+    with _detected(pictures, backend) as found:
+        for picture, _, faces in found:
+            times.append(picture.time)
+            indices.append(picture.index)
+            faces.sort(key=lambda face: -float(np.ptp(face[:, 1])))
+            seen += bool(faces)
+            for number, landmarks in enumerate(faces):
+                if number == len(tracks):
+                    tracks.append(Track())
+                tracks[number].frames.append(picture.index)
+                tracks[number].landmarks.append(landmarks)
+                on_face(picture, number, landmarks)
     return ClipFaces(
         people=tuple(_person(number + 1, [number], tracks) for number in range(len(tracks))),
         times=np.array(times, np.float64),
@@ -171,7 +188,7 @@ class CutDetector:
         # (By NumPy: OpenCV gives up the interpreter's lock even for this little, and where other threads decode and
         # write, getting it back takes longer than the work.)
         rows, columns = (np.linspace(0, side - 1, 72).astype(int) for side in image.shape[:2])
-        picked = image[np.ix_(rows, columns)].astype(np.float32)
+        picked = image[rows][:, columns].astype(np.float32)
         strips = picked[::3] + picked[1::3] + picked[2::3]
         thumbnail = (strips[:, ::3] + strips[:, 1::3] + strips[:, 2::3]) / 9
         previous, self._previous = self._previous, thumbnail

@@ -8,7 +8,7 @@ import queue
 import sys
 import threading
 from collections.abc import Callable, Generator
-from typing import TypeVar
+from typing import TypeVar, cast
 
 T = TypeVar("T")
 
@@ -30,24 +30,26 @@ class _End:
 
 
 def in_background(
-    make: Callable[[threading.Event], Generator[T, None, None]], *, size: int, name: str
+    make: Callable[[threading.Event], Generator[T, None, None]], *, size: int, name: str, urgent: bool = False
 ) -> Generator[T, None, None]:
     """Yield what a generator yields, produced ahead of time by a thread.
 
-    The thread starts with the first item asked for. Errors in it are raised here. Closing this generator (or leaving
-    the loop over it) stops the thread and closes the generator that it runs.
+    The thread starts at once. Errors in it are raised where the items are taken. Closing this generator (or leaving the
+    loop over it, or dropping it) stops the thread and closes the generator that it runs.
 
     Args:
         make: Makes the generator, in the thread. It gets an event that is set when nobody wants more items; the thread
             stops after the next item anyway, so only long work between items need look at it.
         size: How many items may wait, at least 1.
         name: Name of the thread.
+        urgent: True for the slowest stage of all; otherwise the thread gives way to the others (:func:`give_way`).
     """
     items: queue.Queue[T | _End] = queue.Queue(max(1, size))
     stop = threading.Event()
 
     def work() -> None:
-        give_way()
+        if not urgent:
+            give_way()
         error: BaseException | None = None
         try:
             with contextlib.closing(make(stop)) as source:
@@ -61,20 +63,27 @@ def in_background(
             items.put(_End(error))
 
     thread = threading.Thread(target=work, name=name, daemon=True)
+
+    def taken() -> Generator[T, None, None]:
+        try:
+            yield cast(T, None)  # only a generator that has begun runs its last part when it is closed
+            while True:
+                item = items.get()
+                if isinstance(item, _End):
+                    if item.error is not None:
+                        raise item.error
+                    return
+                yield item
+        finally:
+            stop.set()
+            while thread.is_alive():
+                try:
+                    items.get(timeout=0.02)
+                except queue.Empty:
+                    continue
+            thread.join()
+
     thread.start()
-    try:
-        while True:
-            item = items.get()
-            if isinstance(item, _End):
-                if item.error is not None:
-                    raise item.error
-                return
-            yield item
-    finally:
-        stop.set()
-        while thread.is_alive():
-            try:
-                items.get(timeout=0.02)
-            except queue.Empty:
-                continue
-        thread.join()
+    found = taken()
+    next(found)
+    return found

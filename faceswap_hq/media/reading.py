@@ -19,7 +19,7 @@ _SEEKING_PAYS = 120  # unwanted frames before looking for a shortcut pays
 
 
 def read_frames(
-    path: str | Path,
+    video: str | Path | VideoInfo,
     *,
     start: int = 0,
     stop: int | None = None,
@@ -33,7 +33,7 @@ def read_frames(
     in the queue, whatever the length of the video. Closing the iterator, or leaving the loop over it, stops the thread.
 
     Args:
-        path: A local video file.
+        video: A local video file, or what :func:`probe` said about it.
         start: First frame wanted.
         stop: Frame behind the last one wanted, or None for the end.
         indices: Only these frames, in ascending order however given, instead of ``start`` and ``stop``. Numbers
@@ -58,7 +58,7 @@ def read_frames(
         selection = _Selection(tuple(sorted({int(i) for i in indices})))
         if selection.wanted and selection.wanted[0] < 0:
             raise ValueError("Frame indices are counted from 0.")
-    info = probe(path)
+    info = video if isinstance(video, VideoInfo) else probe(video)
     filled = damage if damage is not None else Damage()
     return in_background(
         lambda stop: _decode(info, selection, filled, stop), size=prefetch, name="faceswap-hq decoder"

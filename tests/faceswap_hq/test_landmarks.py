@@ -13,7 +13,7 @@ import pytest
 
 from faceswap_hq.errors import UserError
 from faceswap_hq.faces import alignment
-from faceswap_hq.faces.landmarks import open_backend
+from faceswap_hq.faces.landmarks import _points, open_backend
 from tests.faceswap_hq.helpers import Shot, face_at
 
 
@@ -65,8 +65,10 @@ class TestMediaPipe:
         together = np.concatenate([anna.images[0], ben.images[0]], axis=1)
         backend = open_backend("mediapipe")
         assert [len(backend.detect(alone)) for _ in range(3)] == [1, 1, 1]
-        counts = [len(backend.detect(together)) for _ in range(backend.look_every + 1)]
+        counts = [len(backend.detect(together)) for _ in range(backend.pauses[0] + 1)]
         assert counts[-1] == 2
+        assert [len(backend.detect(together)) for _ in range(30)] == [2] * 30
+        assert len(backend.detect(alone)) == 1
         backend.reset()
         assert len(backend.detect(together)) == 2
         backend.close()
@@ -83,6 +85,27 @@ class TestMediaPipe:
         with pytest.raises(UserError, match="libGL") as caught:
             open_backend("mediapipe")
         assert "opencv-contrib-python-headless" in str(caught.value)
+
+
+@pytest.mark.parametrize("extra", [{}, {"visibility": 0.5}], ids=["three numbers", "more than three"])
+def test_landmarks_are_read_as_mediapipe_means_them(extra):
+    """Zeros too, and points that carry more than x, y, z."""
+    from mediapipe.framework.formats.landmark_pb2 import NormalizedLandmark, NormalizedLandmarkList
+
+    points = np.random.default_rng(0).normal(size=(5, 3)).astype(np.float32)
+    points[2] = 0
+    face = NormalizedLandmarkList(landmark=[NormalizedLandmark(x=x, y=y, z=z, **extra) for x, y, z in points.tolist()])
+    np.testing.assert_array_equal(_points(face), points)
+
+
+def test_the_picture_stays_writable_and_unchanged(shots: tuple[Shot, Shot]):
+    """MediaPipe reads it in place."""
+    image = shots[0].images[0].copy()
+    backend = open_backend("mediapipe", static=True)
+    assert backend.detect(image)
+    backend.close()
+    assert image.flags.writeable
+    np.testing.assert_array_equal(image, shots[0].images[0])
 
 
 class TestFaceAlignment:

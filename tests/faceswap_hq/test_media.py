@@ -168,7 +168,7 @@ def test_common_containers_codecs_and_depths(tmp_path, name, codec, pixel_format
 
 
 def test_start_stop_and_indices_give_the_very_frames_of_straight_decoding(long_clip):
-    straight = {frame.index: frame for frame in read_frames(long_clip)}
+    straight = {frame.index: frame for frame in read_frames(probe(long_clip))}
     assert len(straight) == 250
     requests = [
         {"start": 3, "stop": 9},
