@@ -129,6 +129,8 @@ def training(clip: Path, source: Path, preset: str, steps: int, repeats: int, wo
 
     plain = plain_loop(people, settings)
     next(plain)
+    flops = flops_of(lambda: next(plain)) / per_step
+    machine = {name: matrix_product_speed(name) for name in ("float32", "bfloat16")}
 
     def theirs() -> float:
         for _ in range(3):
@@ -150,7 +152,35 @@ def training(clip: Path, source: Path, preset: str, steps: int, repeats: int, wo
         "rates": [series.summary(name, "faces/s") for name, series in found.items()],
         "ratio": common.ratios(found["ours"].values, found["plain"].values, "ours / plain"),
         "floor": 2.0,
+        "gflop_a_face": round(flops / 1e9, 3),
+        "matrix_product_gflop_s": {name: round(speed / 1e9, 1) for name, speed in machine.items()},
+        "share_of_float32_matrix_product": {
+            name: round(float(np.median(series.values)) * flops / machine["float32"], 3)
+            for name, series in found.items()
+        },
     }
+
+
+def flops_of(step: Callable[[], object]) -> int:
+    """Floating point operations of matrix products and convolutions, forward and backward."""
+    from torch.utils.flop_counter import FlopCounterMode
+
+    with FlopCounterMode(display=False) as counter:
+        step()
+    return int(counter.get_total_flops())
+
+
+def matrix_product_speed(dtype: str, side: int = 2048, tries: int = 10) -> float:
+    """Operations/s of the best of a few square matrix products: what no convolution here can be expected to exceed."""
+    import torch
+
+    a = torch.randn(side, side).to(getattr(torch, dtype))
+    taken = []
+    for _ in range(tries):
+        started = time.perf_counter()
+        a @ a
+        taken.append(time.perf_counter() - started)
+    return 2 * side**3 / min(taken)
 
 
 def plain_loop(people: list[Any], settings: Any) -> Iterator[float]:
