@@ -86,12 +86,25 @@ def extract(
 
 @app.command()
 def train(
-    src: Annotated[Path, typer.Option(help="The person whose face is put in: a video, folder or faceset.")],
-    dst: Annotated[Path, typer.Option(help="The person it is put onto: a video, folder or faceset.")],
-    model: Annotated[
-        Path | None, typer.Option(help="Run directory; default models/SRC-DST. An existing run is resumed.")
+    src: Annotated[
+        Path | None, typer.Option(help="The person whose face is put in: a video, folder or faceset.")
     ] = None,
-    preset: Annotated[str, typer.Option(help="fast (128 px, CPU), hq (256 px, GPU), or a YAML file.")] = "fast",
+    dst: Annotated[Path | None, typer.Option(help="The person it is put onto: a video, folder or faceset.")] = None,
+    cast: Annotated[
+        Path | None,
+        typer.Option(help="Instead of --src and --dst: a folder with a video, folder or faceset for each of N people."),
+    ] = None,
+    add: Annotated[
+        Path | None,
+        typer.Option(help="Instead of these: one more person for a trained model; only their decoder is trained."),
+    ] = None,
+    to: Annotated[Path | None, typer.Option(help="With --add: the trained model, which stays as it is.")] = None,
+    model: Annotated[
+        Path | None, typer.Option(help="Run directory, resumed if there; default models/SRC-DST, CAST or TO+ADD.")
+    ] = None,
+    preset: Annotated[
+        str, typer.Option(help="fast (128 px, CPU), hq (256), ultra (512), beckmann2023, or a YAML file.")
+    ] = "fast",
     minutes: Annotated[
         float | None, typer.Option(min=0.01, help="Train for so long in total, over all sessions.")
     ] = None,
@@ -101,38 +114,66 @@ def train(
     seed: Annotated[int | None, typer.Option(min=0, help="Seed of the run; default the preset's.")] = None,
     backend: Backend = "mediapipe",
     device: Device = None,
+    profile: Annotated[
+        bool, typer.Option("--profile", help="Write where a training step goes to MODEL/profile.txt.")
+    ] = False,
 ) -> None:
-    """Train the autoencoder on two people. Run the same command again to resume; Ctrl-C saves."""
+    """Train the autoencoder: two people, a cast, or one more person. The same command resumes; Ctrl-C saves."""
     from dataclasses import replace
 
     from faceswap_hq.extract import ExtractSettings
-    from faceswap_hq.facesets import open_person
+    from faceswap_hq.facesets import members, open_person
     from faceswap_hq.training.loop import Budget
     from faceswap_hq.training.loop import train as run
+    from faceswap_hq.training.run import read_config
     from faceswap_hq.training.settings import load_preset
 
     if minutes is not None and steps is not None:
         raise UserError("Give either --minutes or --steps.")
-    settings = load_preset(preset)
+    given = [cast is not None, add is not None, src is not None or dst is not None]
+    if sum(given) > 1:
+        raise UserError("Give either --cast, or --add, or --src and --dst.")
+    if (add is None) != (to is None):
+        raise UserError("--add and --to belong together.", "--add CLIP --to MODEL")
+    settings = load_preset(preset) if to is None else read_config(find_model(to))[0]
     if seed is not None:
         settings = replace(settings, seed=seed)
+    people = members(cast) if cast is not None else [path for path in (add, src, dst) if path is not None]
+    if cast is None and add is None and len(people) < 2:
+        raise UserError("Training takes two people.", "Give --src A --dst B, or --cast DIR with a clip of each person.")
     facesets = []
-    for person in (src, dst):
-        faceset, report = open_person(person, ExtractSettings(backend=backend), _frames)
+    for person in people:
+        try:
+            faceset, report = open_person(person, ExtractSettings(backend=backend), _frames)
+        except UserError as error:
+            if cast is None:
+                raise
+            warn(f"{person.name} is left out: {error}")
+            continue
         if report is not None:
             say(f"{faceset.name}:")
             _say_report(report)
         facesets.append(faceset)
-    target = model or Path("models") / f"{facesets[0].name}-{facesets[1].name}"
+    if len(facesets) < 2 and to is None:
+        raise UserError(f"{cast} shows {len(facesets)} people with usable faces; training takes two or more.")
+    if to is not None:
+        target = model or to.with_name(f"{to.resolve().name}+{facesets[0].name}")
+    else:
+        name = cast.resolve().name if cast is not None else f"{facesets[0].name}-{facesets[1].name}"
+        target = model or Path("models") / name
     budget = Budget(steps=steps, minutes=None if steps else minutes or settings.minutes)
     with _training_progress(budget) as report_step:
-        result = run(target, facesets, settings, budget, device=device, report=report_step, say=say, warn=warn)
+        result = run(
+            target, facesets, settings, budget,
+            device=device, report=report_step, say=say, warn=warn, profiled=profile, base=to,
+        )  # fmt: skip
     say(f"{target}: step {result.progress.step}, {result.progress.seconds / 60:.1f} minutes trained")
     say(f"preview: {result.preview}")
     if result.stopped:
         say(f"Stopped and saved. Run the same command again to go on (budget: {budget}).")
         raise KeyboardInterrupt
-    say(f"Next: faceswap-hq render VIDEO --model {target}")
+    more = "" if len(facesets) == 2 and to is None else " --source-person A --target-person B"
+    say(f"Next: faceswap-hq render VIDEO --model {target}{more}")
 
 
 def _training_progress(budget: Any) -> Any:
@@ -228,11 +269,14 @@ def render(
         str | None, typer.Option(help="Who the video shows; default the model's other person.")
     ] = None,
     retarget: Annotated[
-        float,
+        float | None,
         typer.Option(
-            min=0, max=1, help="1: the face does what the source was seen doing; 0: the target's own code."
+            min=0,
+            max=1,
+            help="1: the face does what the source was seen doing (default); 0: the target's own code "
+            "(default of beckmann2023).",
         ),
-    ] = 1.0,
+    ] = None,
     blend: Annotated[str, typer.Option(help="none (plain paste), classic, best, or a YAML file.")] = "best",
     backend: Backend = "mediapipe",
     device: Device = None,

@@ -28,6 +28,26 @@ def person_name(source: Path) -> str:
     return re.sub(r"[^\w.-]+", "_", stem).strip("._") or "person"
 
 
+def members(cast: Path) -> list[Path]:
+    """What a folder holds of each person of a cast, by name: facesets, videos, and folders of videos or pictures.
+
+    Raises:
+        UserError: If it is no folder, or holds a faceset itself or nothing of the kind.
+    """
+    if not cast.is_dir():
+        raise UserError(f"{cast} is not a folder.", "Give a folder with a clip of each person.")
+    if is_faceset(cast):
+        raise UserError(f"{cast} is one person's faceset.", "Give the folder that it lies in.")
+    found = [
+        path
+        for path in sorted(cast.iterdir())
+        if not path.name.startswith(".") and (path.is_dir() or path.suffix.lower() in extract.VIDEO_SUFFIXES)
+    ]
+    if not found:
+        raise UserError(f"{cast} holds no videos, facesets or folders.", "Give a folder with a clip of each person.")
+    return found
+
+
 def open_person(
     source: Path, settings: extract.ExtractSettings | None = None, progress: Any = None
 ) -> tuple[Faceset, extract.Report | None]:

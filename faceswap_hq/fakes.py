@@ -58,7 +58,7 @@ class Swap:
             "frames": {"start": plan.start, "stop": plan.stop},  # a list of small numbers would be read back as bytes
             "counts": render.counts_dict(counts),
             "model": {"run": self.run.resolve().name, "sha256": self.card.sha256, "step": self.card.step},
-            "retarget": self.settings.retarget,
+            "retarget": self.model.retargets if self.settings.retarget is None else self.settings.retarget,
             "blending": settings_to_dict(self.settings.blend),
         }
 

@@ -44,7 +44,7 @@ class RenderSettings:
     """Which person of the clip, 1 being the one seen longest."""
     frames: tuple[int, int] | None = None
     """(start, stop) frame indices; None for the whole clip."""
-    retarget: float = 1.0
+    retarget: float | None = None
     """1: the face does what the source was seen doing that comes nearest; 0: what the target's own code says."""
     blend: BlendSettings = field(default_factory=BlendSettings)
     backend: str = "mediapipe"
@@ -54,7 +54,7 @@ class RenderSettings:
     """Seed of the added sensor noise."""
 
     def __post_init__(self) -> None:
-        if not 0 <= self.retarget <= 1:
+        if self.retarget is not None and not 0 <= self.retarget <= 1:
             raise UserError("retarget lies between 0 and 1.")
         if self.person < 1:
             raise UserError("People are counted from 1.")
@@ -265,13 +265,14 @@ def _draw(
     if not chosen:
         return {}
     x = None
-    if settings.retarget < 1:  # otherwise the measures are all that is drawn from
+    retarget = model.retargets if settings.retarget is None else settings.retarget
+    if retarget < 1:  # otherwise the measures are all that is drawn from
         crops = np.stack([alignment.warp(frame.image, plan.matrices[frame.index], size) for frame in chosen])
         x = torch.from_numpy(crops).to(device).permute(0, 3, 1, 2).float().div_(255)
         x = x.contiguous(memory_format=torch.channels_last)
     between = time.perf_counter()
     measures = torch.from_numpy(np.stack([plan.measures[frame.index] for frame in chosen])).to(device)
-    faces, masks = model.swap(x, measures, settings.source, settings.retarget)
+    faces, masks = model.swap(x, measures, settings.source, retarget)
     faces_np = faces.permute(0, 2, 3, 1).float().cpu().contiguous().numpy()
     masks_np = masks[:, 0].float().cpu().contiguous().numpy()
     seconds["align"] += between - started

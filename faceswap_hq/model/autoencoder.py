@@ -19,6 +19,7 @@ from torch.nn import functional as F
 
 from faceswap_hq.errors import UserError
 from faceswap_hq.faces import expression
+from faceswap_hq.model import beckmann
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,10 +30,12 @@ class ModelSettings:
         UserError: If the resolution is not what the number of stages makes it.
     """
 
+    design: str = "compact"
+    """``compact`` (ours), or ``beckmann2023``: the published layers (:mod:`faceswap_hq.model.beckmann`)."""
     resolution: int = 128
     """Side of input and output, pixels: 8 × 2 ** len(decoder_channels)."""
     encoder_channels: tuple[int, ...] = (32, 64, 128, 256, 384)
-    """Channels after each halving of the encoder."""
+    """Channels after each halving of the encoder (``compact`` only: the other's is EfficientNet-B4)."""
     bottleneck: int = 384
     """Numbers that describe a face between encoder and decoders."""
     expression_width: int = 128
@@ -45,6 +48,8 @@ class ModelSettings:
     """Residual blocks after each doubling of a decoder."""
 
     def __post_init__(self) -> None:
+        if self.design not in ("compact", "beckmann2023"):
+            raise UserError(f"There is no design {self.design!r} of the model.", "Known: compact, beckmann2023.")
         for name in ("encoder_channels", "decoder_channels", "residual"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
         for name, least in (("encoder_channels", 1), ("decoder_channels", 1), ("residual", 0)):
@@ -59,7 +64,7 @@ class ModelSettings:
             )
         if len(self.residual) != len(self.decoder_channels):
             raise UserError("`residual` needs one number for each of `decoder_channels`.")
-        if self.resolution % 2 ** len(self.encoder_channels):
+        if self.design == "compact" and self.resolution % 2 ** len(self.encoder_channels):
             raise UserError(f"{self.resolution} pixels cannot be halved {len(self.encoder_channels)} times.")
 
 
@@ -181,9 +186,13 @@ class SwapAutoencoder(nn.Module):
             raise UserError(f"People need distinct names, not {', '.join(people) or 'none'}.")
         self.settings = settings
         self.people = tuple(people)
-        self.encoder = Encoder(settings)
-        self.opening = Opening(settings)
-        self.decoders = nn.ModuleList(Decoder(settings) for _ in people)
+        self.encoder: nn.Module
+        self.opening: nn.Module
+        if settings.design == "beckmann2023":
+            self.encoder, self.opening, self.decoders = beckmann.parts(settings, people)
+        else:
+            self.encoder, self.opening = Encoder(settings), Opening(settings)
+            self.decoders = nn.ModuleList(Decoder(settings) for _ in people)
         self.rest: Tensor
         self.spread: Tensor
         self.seen: Tensor
@@ -192,7 +201,35 @@ class SwapAutoencoder(nn.Module):
         self.register_buffer("spread", torch.ones(len(people), expression.COUNT))
         self.register_buffer("seen", torch.zeros(len(people), MEMORIES, expression.COUNT))
         self.register_buffer("codes", torch.zeros(len(people), MEMORIES, settings.bottleneck))
-        initialize(self)
+        if settings.design == "compact":
+            initialize(self)
+
+    def grow_from(self, base: SwapAutoencoder) -> None:
+        """Take over a trained model with fewer people, frozen; decoders beyond it begin as a copy of its first.
+
+        Args:
+            base: A model of the same settings, whose people are the first of this one's.
+
+        Raises:
+            ValueError: If it is another kind of model.
+        """
+        known = len(base.people)
+        if base.settings != self.settings or base.people != self.people[:known]:
+            raise ValueError("The model to grow from has other settings or people.")
+        with torch.no_grad():
+            own = self.state_dict()
+            for key, value in base.state_dict().items():
+                part = own[key] if own[key].shape == value.shape else own[key][:known]
+                part.copy_(value)
+        self.requires_grad_(False)
+        for decoder in self.decoders[known:]:
+            decoder.load_state_dict(base.decoders[0].state_dict())
+            decoder.requires_grad_(True)
+
+    @property
+    def retargets(self) -> float:
+        """Default of ``retarget`` in :meth:`swap`: the published scheme draws from the target's own code."""
+        return 1.0 if self.settings.design == "compact" else 0.0
 
     def learn_habits(self, person: int, calibration: expression.Calibration, seen: Tensor) -> None:
         """Keep how a person's landmarks are to be read, and a sample of what the person was seen doing.
@@ -209,7 +246,10 @@ class SwapAutoencoder(nn.Module):
     @torch.no_grad()
     def learn_codes(self, person: int, images: Tensor) -> None:
         """Keep the codes of the faces of :meth:`learn_habits`: (MEMORIES, 3, S, S) in [0, 1]."""
+        training = self.encoder.training
+        self.encoder.eval()
         self.codes[person] = torch.cat([self.encoder(part).float() for part in images.split(32)])
+        self.encoder.train(training)
 
     def calibration(self, person: int) -> expression.Calibration:
         """How a person's landmarks are read."""
@@ -262,7 +302,9 @@ class SwapAutoencoder(nn.Module):
         weights = torch.from_numpy(shares).to(self.seen.device)
         return weights @ self.codes[source], weights @ self.seen[source]
 
-    def swap(self, image: Tensor | None, measures: Tensor, source: int, retarget: float = 1.0) -> tuple[Tensor, Tensor]:
+    def swap(
+        self, image: Tensor | None, measures: Tensor, source: int, retarget: float | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Draw the target's faces as ``source``: face (B, 3, S, S) and mask (B, 1, S, S), both in [0, 1].
 
         Args:
@@ -270,8 +312,9 @@ class SwapAutoencoder(nn.Module):
             measures: (B, F) calibrated measures of the target, brought to where the source was seen (:meth:`adapted`).
             source: Whose decoder draws.
             retarget: 1 draws from what the source was seen doing (:meth:`retarget`), 0 from the target's own code, as
-                the shared-encoder scheme has it.
+                the shared-encoder scheme has it; None is :attr:`retargets`.
         """
+        retarget = self.retargets if retarget is None else retarget
         code, known = self.retarget(measures, source)
         if retarget < 1:
             if image is None:

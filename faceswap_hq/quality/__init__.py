@@ -1,9 +1,9 @@
 """What can be measured of one fake: identity, motion, picture; against target, source and, where there is one, truth.
 
-Nothing here looks inside the model or the renderer: every number comes from the finished videos.
+Nothing here looks inside the model or the renderer: every number comes from the pictures.
 """
 
-from faceswap_hq.quality.compare import FakeQuality, compare_clips
+from faceswap_hq.quality.compare import FakeQuality, compare_clips, compare_frames, embed_clip
 from faceswap_hq.quality.identity import IdentityModel, IdentityScores, identity_scores
 from faceswap_hq.quality.motion import (
     Correlation,
@@ -24,7 +24,9 @@ __all__ = [
     "IdentityScores",
     "Spread",
     "compare_clips",
+    "compare_frames",
     "correlation",
+    "embed_clip",
     "face_mask",
     "flicker",
     "identity_scores",

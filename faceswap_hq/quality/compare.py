@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-from collections.abc import Iterator
+from collections.abc import Generator, Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -192,11 +192,17 @@ def embed_clip(path: str | Path, model: IdentityModel, *, most: int = 200) -> np
     return np.array(found, np.float32)
 
 
-def _pairs(target: Path, swap: Path, truth: Path | None, first: int) -> Iterator[tuple[media.Frame | None, ...]]:
+Triple = tuple[np.ndarray | None, np.ndarray | None, np.ndarray | None]
+"""A frame of the target, of the fake and of the exact swap, uint8 (H, W, 3) RGB; None where a clip has ended."""
+
+
+def _triples(target: Path, swap: Path, truth: Path | None, first: int) -> Generator[Triple, None, None]:
     with contextlib.ExitStack() as stack:
         readers = [stack.enter_context(_reading(target, start=first))]
         readers += [stack.enter_context(_reading(path)) for path in (swap, truth) if path]
-        yield from itertools.zip_longest(*readers)
+        for frames in itertools.zip_longest(*readers):
+            images = [frame.image if frame is not None else None for frame in frames]
+            yield images[0], images[1], images[2] if truth else None
 
 
 def compare_clips(
@@ -228,30 +234,55 @@ def compare_clips(
     if every < 1 or first < 0:
         raise ValueError("every must be at least 1 and first at least 0.")
     target, swap, truth = Path(target), Path(swap), Path(truth) if truth else None
+    looks = None
+    if identity_model is not None and source is not None:
+        looks = embed_clip(source, identity_model, most=source_frames)
+    with contextlib.closing(_triples(target, swap, truth, first)) as frames:
+        try:
+            return compare_frames(frames, identity_model=identity_model, source=looks, every=every)
+        except ValueError as error:
+            raise UserError(f"{swap} cannot be compared with {target}: {error}") from error
+
+
+def compare_frames(
+    frames: Iterable[Triple],
+    *,
+    identity_model: IdentityModel | None = None,
+    source: np.ndarray | None = None,
+    every: int = 1,
+) -> FakeQuality:
+    """Measure a fake that need not be a file; only the last few frames are held.
+
+    Args:
+        frames: Target, fake and exact swap (or None), frame by frame.
+        identity_model: The recognition network; None leaves identity out.
+        source: Embeddings of person A, (N, D), as :func:`embed_clip` makes them; needed for identity.
+        every: Measure every so many frames; flicker and jitter then compare frames that far apart.
+
+    Raises:
+        ValueError: If target and fake have different sizes.
+    """
     series = _Series()
     counts = [0, 0]
     compared = 0
     cut = CutDetector()
     with contextlib.closing(open_backend()) as finder, contextlib.closing(open_backend()) as fake_finder:
-        for frames in _pairs(target, swap, truth, first):
-            counts = [n + (frame is not None) for n, frame in zip(counts, frames, strict=False)]
-            real, fake = frames[0], frames[1]
-            exact = frames[2] if len(frames) > 2 else None
+        for real, fake, exact in frames:
+            counts = [counts[0] + (real is not None), counts[1] + (fake is not None)]
             if real is None or fake is None:
                 continue
-            if real.image.shape != fake.image.shape:
-                sizes = " and ".join(f"{f.image.shape[1]}x{f.image.shape[0]}" for f in (real, fake))
-                raise UserError(f"{swap} cannot be compared with {target}: their pictures are {sizes}.")
-            if cut(real.image):
+            if real.shape != fake.shape:
+                sizes = " and ".join(f"{image.shape[1]}x{image.shape[0]}" for image in (real, fake))
+                raise ValueError(f"their pictures are {sizes}.")
+            if cut(real):
                 finder.reset()
                 fake_finder.reset()
                 series.break_off()
             if (counts[0] - 1) % every:
                 continue
             compared += 1
-            truth_image = exact.image if exact is not None else None
-            _compare(series, (finder, fake_finder), real.image, fake.image, truth_image, identity_model)
-    return _summary(series, compared, abs(counts[0] - counts[1]), source, identity_model, source_frames)
+            _compare(series, (finder, fake_finder), real, fake, exact, identity_model)
+    return _summary(series, compared, abs(counts[0] - counts[1]), source)
 
 
 def _compare(
@@ -279,20 +310,11 @@ def _compare(
     _measure(series, real, fake, exact, face, swapped)
 
 
-def _summary(
-    series: _Series,
-    compared: int,
-    missing: int,
-    source: str | Path | None,
-    identity_model: IdentityModel | None,
-    source_frames: int,
-) -> FakeQuality:
+def _summary(series: _Series, compared: int, missing: int, source: np.ndarray | None) -> FakeQuality:
     identity = None
-    if identity_model is not None and source is not None:
+    if series.embeddings_target and source is not None:
         identity = identity_scores(
-            np.array(series.embeddings_swap, np.float32),
-            embed_clip(source, identity_model, most=source_frames),
-            np.array(series.embeddings_target, np.float32),
+            np.array(series.embeddings_swap, np.float32), source, np.array(series.embeddings_target, np.float32)
         )
     poses = np.array(series.poses, np.float64).reshape(-1, 4)
     mouth, eyes = (np.array(pairs, np.float64).reshape(-1, 2) for pairs in (series.mouth, series.eyes))

@@ -47,13 +47,13 @@ def augment(
 
     Args:
         images: uint8 (B, 3, L, L).
-        weights: uint8 (B, 2, L, L), sampled like the target.
+        weights: uint8 (B, W, L, L), sampled like the target.
         resolution: Side of the results, pixels; at most L.
         settings: Ranges.
         random: CPU generator; all randomness comes from it.
 
     Returns:
-        input (B, 3, S, S) and target (B, 3, S, S), float32 in [0, 1]; the target's weights (B, 2, S, S) in [0, 1]; and
+        input (B, 3, S, S) and target (B, 3, S, S), float32 in [0, 1]; the target's weights (B, W, S, S) in [0, 1]; and
         which were mirrored, bool (B,).
     """
     device, batch, side = images.device, len(images), images.shape[-1]

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import shutil
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from faceswap_hq.errors import UserError
 
 VERSION = 1
 _WEIGHTS, _OPTIMIZER, _STATE = "model.safetensors", "optimizer.safetensors", "state.json"
+_AVERAGE = "average.safetensors"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,10 +33,30 @@ class Progress:
     """Optimiser steps taken."""
     seconds: float = 0.0
     """Time spent in training, over all sessions, s."""
+    slowdown: float = 1.0
+    """Factor of the learning rate: halved each time the loss ran away."""
+    loss: float | None = None
+    """Running mean of the loss; None before the first step of a session."""
 
 
-def save(run: Path, model: nn.Module, optimizer: torch.optim.Optimizer, progress: Progress, keep: int) -> Path:
-    """Write ``run/checkpoints/step-NNNNNNN/``, then remove all but the newest ``keep``."""
+def save(
+    run: Path,
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    progress: Progress,
+    keep: int,
+    average: nn.Module | None = None,
+) -> Path:
+    """Write ``run/checkpoints/step-NNNNNNN/``, then remove all but the newest ``keep`` and the one of lowest loss.
+
+    Args:
+        run: The run's directory.
+        model: Its weights.
+        optimizer: Its state.
+        progress: How far the run has come.
+        keep: How many of the newest to keep.
+        average: The running average of the weights, where there is one.
+    """
     folder = run / "checkpoints"
     folder.mkdir(parents=True, exist_ok=True)
     final = folder / f"step-{progress.step:07d}"
@@ -44,14 +66,16 @@ def save(run: Path, model: nn.Module, optimizer: torch.optim.Optimizer, progress
     try:
         save_tensors(model.state_dict(), part / _WEIGHTS)
         save_tensors(_optimizer_tensors(optimizer), part / _OPTIMIZER)
+        if average is not None:
+            save_tensors(average.state_dict(), part / _AVERAGE)
+        names = [_WEIGHTS, _OPTIMIZER] + [_AVERAGE] * (average is not None)
         state = {
             "version": VERSION,
-            "step": progress.step,
-            "seconds": progress.seconds,
-            "sha256": {name: files.sha256_file(part / name) for name in (_WEIGHTS, _OPTIMIZER)},
+            **asdict(progress),
+            "sha256": {name: files.sha256_file(part / name) for name in names},
         }
         files.write_json(part / _STATE, state)
-        for name in (_WEIGHTS, _OPTIMIZER):
+        for name in names:
             files.fsync(part / name)
         if final.exists():
             shutil.rmtree(final)
@@ -59,9 +83,19 @@ def save(run: Path, model: nn.Module, optimizer: torch.optim.Optimizer, progress
         files.fsync(folder)
     finally:
         shutil.rmtree(part, ignore_errors=True)
+    best = min(found(run), key=_loss_of, default=None)  # the newest of equals
     for old in found(run)[keep:]:
-        shutil.rmtree(old, ignore_errors=True)
+        if old != best:
+            shutil.rmtree(old, ignore_errors=True)
     return final
+
+
+def _loss_of(path: Path) -> float:
+    try:
+        loss = files.read_json(path / _STATE)["loss"]
+        return float(loss) if loss is not None else math.inf
+    except (UserError, KeyError, TypeError, ValueError):
+        return math.inf
 
 
 def save_tensors(tensors: dict[str, Tensor], path: Path) -> None:
@@ -80,7 +114,11 @@ def found(run: Path) -> list[Path]:
 
 
 def restore(
-    run: Path, model: nn.Module, optimizer: torch.optim.Optimizer, warn: Callable[[str], None]
+    run: Path,
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    warn: Callable[[str], None],
+    average: nn.Module | None = None,
 ) -> Progress | None:
     """Load the newest checkpoint that is whole.
 
@@ -89,6 +127,7 @@ def restore(
         model: Gets the weights.
         optimizer: Gets its state.
         warn: Told of every damaged checkpoint that was passed over (and renamed to ``damaged-...``).
+        average: Gets the running average of the weights.
 
     Returns:
         How far the run had come, or None if it has no checkpoint yet.
@@ -100,9 +139,11 @@ def restore(
     damaged: list[Path] = []
     for path in found(run):
         try:
-            progress, weights, moments = _read(path)
-            model.load_state_dict(weights)
-            _load_optimizer(optimizer, moments)
+            progress = _read(path)
+            model.load_state_dict(load_file(path / _WEIGHTS))
+            _load_optimizer(optimizer, load_file(path / _OPTIMIZER))
+            if average is not None:
+                average.load_state_dict(load_file(path / _AVERAGE))
         except _DAMAGE as error:
             warn(f"{path} is damaged ({(str(error) or type(error).__name__).splitlines()[0]}); trying the one before.")
             damaged.append(path)
@@ -125,18 +166,23 @@ class _DamagedError(Exception):
 _DAMAGE = (_DamagedError, OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError, SafetensorError)
 
 
-def _read(path: Path) -> tuple[Progress, dict[str, Tensor], dict[str, Tensor]]:
+def _read(path: Path) -> Progress:
     try:
         state = files.read_json(path / _STATE)
     except UserError as error:
         raise _DamagedError(error.message) from error
     if int(state["version"]) > VERSION:
         raise UserError(f"{path} was written by a newer version of faceswap-hq.", "pip install -U faceswap-hq")
-    for name in (_WEIGHTS, _OPTIMIZER):
+    for name in (_WEIGHTS, _OPTIMIZER, *(state["sha256"].keys() & {_AVERAGE})):
         if files.sha256_file(path / name) != state["sha256"][name]:
             raise _DamagedError(f"{name} does not match its checksum")
-    progress = Progress(step=int(state["step"]), seconds=float(state["seconds"]))
-    return progress, load_file(path / _WEIGHTS), load_file(path / _OPTIMIZER)
+    loss = state.get("loss")
+    return Progress(
+        step=int(state["step"]),
+        seconds=float(state["seconds"]),
+        slowdown=float(state.get("slowdown", 1.0)),
+        loss=None if loss is None else float(loss),
+    )
 
 
 def _optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:

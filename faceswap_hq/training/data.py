@@ -25,7 +25,7 @@ class PersonData:
     images: Tensor
     """uint8 (N, 3, L, L), L = resolution × MARGIN."""
     weights: Tensor
-    """uint8 (N, 2, L, L): the face's area, and the eyes and the mouth, 255 inside."""
+    """uint8 (N, 3, L, L): the areas of the face, the eyes and the mouth, 255 inside."""
     measures: Tensor
     """float32 (N, F): calibrated pose and expression, see :mod:`faceswap_hq.faces.expression`."""
     calibration: expression.Calibration
@@ -50,7 +50,7 @@ def load_person(faceset: Faceset, resolution: int, coverage: float, limit: int =
     count = len(faceset.rows)
     picks = np.linspace(0, count - 1, min(count, limit)).round().astype(int)
     images = np.empty((len(picks), side, side, 3), np.uint8)
-    weights = np.empty((len(picks), 2, side, side), np.uint8)
+    weights = np.empty((len(picks), 3, side, side), np.uint8)
     identity = np.array([[1, 0, 0], [0, 1, 0]], np.float32)
     matrix = alignment.scaled(identity, faceset.size, side, min(1.0, coverage * MARGIN))
     for i, pick in enumerate(picks):
@@ -58,10 +58,8 @@ def load_person(faceset: Faceset, resolution: int, coverage: float, limit: int =
         images[i] = alignment.warp(faceset.image(row), matrix, side)
         polygons = regions.region_polygons(alignment.transform(row.landmarks_crop, matrix))
         weights[i, 0] = regions.fill(polygons["face"], side, grow=0.02 * side)
-        weights[i, 1] = np.maximum(
-            regions.fill(polygons["eyes"], side, grow=0.015 * side),
-            regions.fill(polygons["mouth"], side, grow=0.01 * side),
-        )
+        weights[i, 1] = regions.fill(polygons["eyes"], side, grow=0.015 * side)
+        weights[i, 2] = regions.fill(polygons["mouth"], side, grow=0.01 * side)
         weights[i] = [cv2.GaussianBlur(w, (0, 0), 0.008 * side) for w in weights[i]]
     measures = np.stack([expression.measured(row.landmarks) for row in faceset.rows])
     calibration = expression.Calibration.fit(measures)

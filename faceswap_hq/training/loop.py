@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import math
 import signal
 import time
@@ -12,18 +13,22 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch.autograd.profiler import record_function
 
 from faceswap_hq import files
 from faceswap_hq.errors import UserError
 from faceswap_hq.faces import expression
 from faceswap_hq.faceset import Faceset
 from faceswap_hq.model import SwapAutoencoder
+from faceswap_hq.model.beckmann import EfficientEncoder
 from faceswap_hq.training import checkpoints, preview
 from faceswap_hq.training import run as runs
 from faceswap_hq.training.augmentation import augment, central
 from faceswap_hq.training.checkpoints import Progress
 from faceswap_hq.training.data import PersonData, batch_indices, generator, load_person, remembered, sampling_weights
 from faceswap_hq.training.losses import reconstruction_loss
+from faceswap_hq.training.profiling import StepProfile
+from faceswap_hq.training.run import load_model
 from faceswap_hq.training.settings import TrainSettings
 
 
@@ -77,72 +82,131 @@ class Trainer:
         settings: Settings with a resolved precision.
         people: Data, one a decoder.
         device: Where to train.
+        fresh: False where weights will be restored anyway: pretrained ones are not asked for.
+        base: A trained model that ``people`` are added to; all but their decoders stay as they are.
     """
 
-    def __init__(self, settings: TrainSettings, people: list[PersonData], device: torch.device) -> None:
-        self.settings, self.device = settings, device
+    def __init__(
+        self,
+        settings: TrainSettings,
+        people: list[PersonData],
+        device: torch.device,
+        fresh: bool = True,
+        base: SwapAutoencoder | None = None,
+    ) -> None:
+        self.settings, self.device, self.base = settings, device, base
         self.people = [person.to(device) for person in people]
         self.weights = sampling_weights(people, settings.pose_matching)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(settings.seed)
-            model = SwapAutoencoder(settings.model, [person.name for person in people])
-        for number, person in enumerate(self.people):
+            known = [] if base is None else list(base.people)
+            model = SwapAutoencoder(settings.model, [*known, *(person.name for person in people)])
+        self.first = len(known)
+        if base is not None:
+            model.grow_from(base)
+            model.encoder.eval()
+        elif isinstance(model.encoder, EfficientEncoder) and settings.pretrained and fresh:
+            model.encoder.load_imagenet()
+        for number, person in enumerate(self.people, self.first):
             model.learn_habits(number, person.calibration, person.measures[remembered(person)])
         self.model = model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.optimizer = torch.optim.Adam(
-            self.model.parameters(), lr=settings.learning_rate, betas=(0.9, settings.beta2), fused=True
-        )
+            [parameter for parameter in self.model.parameters() if parameter.requires_grad],
+            lr=settings.learning_rate, betas=(0.9, settings.beta2), eps=settings.epsilon, fused=True,
+        )  # fmt: skip
+        self.average = copy.deepcopy(self.model) if settings.ema else None
         self.progress = Progress()
 
+    @property
+    def shown(self) -> SwapAutoencoder:
+        """What previews show and rendering gets: the running average of the weights, or the weights."""
+        return self.model if self.average is None else self.average
+
     def remember(self) -> None:
-        """Bring the codes that the model remembers up to date with its encoder."""
+        """Bring the codes that the shown model remembers up to date with its encoder."""
         resolution = self.settings.model.resolution
-        for number, person in enumerate(self.people):
-            self.model.learn_codes(number, central(person.images[remembered(person)], resolution))
+        for number, person in enumerate(self.people, self.first):
+            self.shown.learn_codes(number, central(person.images[remembered(person)], resolution))
 
     def rate(self, share: float) -> float:
         """Learning rate after ``share`` of the budget."""
         s = self.settings
         warm = min(1.0, (self.progress.step + 1) / max(1, s.warmup))
-        return s.learning_rate * warm * (s.final_rate + (1 - s.final_rate) * 0.5 * (1 + math.cos(math.pi * share)))
+        peak = s.learning_rate * self.progress.slowdown
+        return peak * warm * (s.final_rate + (1 - s.final_rate) * 0.5 * (1 + math.cos(math.pi * share)))
 
-    def batch(self, step: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+    def batch(
+        self, step: int, share: float = 0.0
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
         """Input, target, areas (P·B, C, S, S) and expression (P·B, F) of a step for all people, one after the other."""
         s = self.settings
+        bending = s.augment if share < s.warp_until else replace(s.augment, warp=0.0)
         picks = [batch_indices(w, s.batch, step, s.seed, i) for i, w in enumerate(self.weights)]
         images = torch.cat([p.images[k.to(self.device)] for p, k in zip(self.people, picks, strict=True)])
         weights = torch.cat([p.weights[k.to(self.device)] for p, k in zip(self.people, picks, strict=True)])
         measures = torch.cat([p.measures[k.to(self.device)] for p, k in zip(self.people, picks, strict=True)])
         random = generator(s.seed, step, 2)
-        bent, target, areas, mirrored = augment(images, weights, s.model.resolution, s.augment, random)
+        bent, target, areas, mirrored = augment(images, weights, s.model.resolution, bending, random)
         sign = torch.tensor(expression.MIRROR_SIGN, device=self.device)
         other = measures[:, list(expression.MIRROR_ORDER)] * sign
         return bent, target, areas, torch.where(mirrored[:, None], other, measures)
 
-    def losses(self, step: int) -> dict[str, torch.Tensor]:
+    def losses(self, step: int, share: float = 0.0) -> dict[str, torch.Tensor]:
         """Forward pass of a step: the terms of the loss, summed over people."""
         s = self.settings
-        bent, target, areas, measures = self.batch(step)
+        with record_function("batch"):
+            bent, target, areas, measures = self.batch(step, share)
         bent = bent.contiguous(memory_format=torch.channels_last)
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=s.precision == "bfloat16"):
+        with (
+            torch.autocast(self.device.type, torch.bfloat16, enabled=s.precision == "bfloat16"),
+            self._dice(step),
+        ):
             codes = self.model.encode(bent, measures)
-            drawn = [self.model.decode(code, i) for i, code in enumerate(codes.split(s.batch))]
+            drawn = [self.model.decode(code, i) for i, code in enumerate(codes.split(s.batch), self.first)]
         totals: dict[str, torch.Tensor] = {}
         for (face, mask), y, area in zip(drawn, target.split(s.batch), areas.split(s.batch), strict=True):
             for key, value in reconstruction_loss(face, mask, y, area, s.loss).items():
                 totals[key] = totals[key] + value if key in totals else value
         return {key: value / len(self.people) for key, value in totals.items()}
 
+    @contextlib.contextmanager
+    def _dice(self, step: int) -> Iterator[None]:
+        """Layers that are left out at random (EfficientNet's) depend on the seed and the step alone, as batches do."""
+        if self.settings.model.design == "compact":
+            yield
+            return
+        with torch.random.fork_rng():
+            torch.manual_seed(generator(self.settings.seed, step, 3).initial_seed())
+            yield
+
     def step(self, share: float) -> dict[str, float]:
         """One optimiser step; returns the terms of the loss."""
         for group in self.optimizer.param_groups:
             group["lr"] = self.rate(share)
         self.optimizer.zero_grad(set_to_none=True)
-        losses = self.losses(self.progress.step)
-        losses["total"].backward()
-        torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.settings.clip)
-        self.optimizer.step()
+        with record_function("forward"):
+            losses = self.losses(self.progress.step, share)
+        with record_function("backward"):
+            losses["total"].backward()
+        with record_function("update"):
+            norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.settings.clip)
+            if math.isfinite(float(norm)):
+                self.optimizer.step()
+                self._average()
+            else:
+                losses["total"] = torch.full_like(losses["total"], math.nan)
         return {key: float(value.detach()) for key, value in losses.items()}
+
+    @torch.no_grad()
+    def _average(self) -> None:
+        """Draw the average a little towards the weights; more so at the start, when it has seen few of them."""
+        if self.average is None:
+            return
+        n = self.progress.step
+        share = 1 - min(self.settings.ema, (1 + n) / (10 + n))
+        torch._foreach_lerp_(list(self.average.parameters()), list(self.model.parameters()), share)
+        for own, new in zip(self.average.encoder.buffers(), self.model.encoder.buffers(), strict=True):
+            own.copy_(new)
 
 
 def resolve_precision(settings: TrainSettings, people: list[PersonData], device: torch.device) -> TrainSettings:
@@ -155,7 +219,7 @@ def resolve_precision(settings: TrainSettings, people: list[PersonData], device:
         return settings
     times = {}
     for precision in ("float32", "bfloat16"):
-        trainer = Trainer(replace(settings, precision=precision), people, device)
+        trainer = Trainer(replace(settings, precision=precision), people, device, fresh=False)
         taken = []
         for _ in range(3):
             started = time.perf_counter()
@@ -193,6 +257,8 @@ def train(
     report: Report | None = None,
     say: Callable[[str], None] = lambda message: None,
     warn: Callable[[str], None] = lambda message: None,
+    profiled: bool = False,
+    base: Path | None = None,
 ) -> Result:
     """Train a run until its budget is used, or resume it.
 
@@ -207,14 +273,20 @@ def train(
         report: Told of every step.
         say: Told what goes on.
         warn: Told of damage that was worked around.
+        base: A trained run whose encoder and decoders are taken over as they are; only the new people's decoders are
+            trained. ``settings`` must have its model's shape.
+        profiled: Write where a step goes to ``run/profile.txt`` (:mod:`faceswap_hq.training.profiling`).
 
     Raises:
         UserError: For a directory that is something else or in use, a damaged run, or a loss that is no number.
     """
     where = choose_device(device)
     people = [load_person(faceset, settings.model.resolution, settings.coverage) for faceset in facesets]
-    sources = {faceset.name: str(faceset.path.name) for faceset in facesets}
-    if len(sources) != len(facesets):
+    grown = None if base is None else load_model(base)[0]
+    sources = {} if base is None else dict(runs.read_config(base)[1])
+    known = len(sources)
+    sources |= {faceset.name: str(faceset.path.name) for faceset in facesets}
+    if len(sources) != known + len(facesets):
         raise UserError("Two people have the same name.", "Rename a clip or faceset: its name is the person's name.")
     with files.lock_beside(run, wait=False):
         settings = runs.prepare(run, settings, sources)
@@ -224,36 +296,50 @@ def train(
         faces = sum(len(person.images) for person in people)
         say(f"training on {where}, {settings.precision}, {len(people)} people, {faces} faces")
         checkpoints.clean(run)
-        trainer = Trainer(settings, people, where)
-        resumed = checkpoints.restore(run, trainer.model, trainer.optimizer, warn)
+        trainer = Trainer(settings, people, where, fresh=not checkpoints.found(run), base=grown)
+        resumed = checkpoints.restore(run, trainer.model, trainer.optimizer, warn, trainer.average)
         if resumed is not None:
             trainer.progress = resumed
             say(f"resuming at step {resumed.step} ({resumed.seconds / 60:.1f} minutes trained)")
-        return _train(run, trainer, budget, report)
+        profile = StepProfile(run, where, say) if profiled else None
+        with contextlib.closing(profile) if profile else contextlib.nullcontext():
+            return _train(run, trainer, budget, report, warn, profile or (lambda: None))
 
 
-def _train(run: Path, trainer: Trainer, budget: Budget, report: Report | None) -> Result:
+def _train(
+    run: Path,
+    trainer: Trainer,
+    budget: Budget,
+    report: Report | None,
+    warn: Callable[[str], None],
+    stepped: Callable[[], None],
+) -> Result:
     settings = trainer.settings
-    running: dict[str, float] = {}
+    running = _running(trainer)
     speed = 0.0
     saved = shown = logged = trainer.progress.seconds
     trainer.remember()
-    preview.write_sheet(trainer.model, trainer.people, run / "previews", trainer.progress.step)
+    _preview(run, trainer)
     with _stop_requests() as stop:
         clock = time.perf_counter()
         while budget.share(trainer.progress) < 1 and not stop:
             losses = trainer.step(budget.share(trainer.progress))
-            if not math.isfinite(losses["total"]):
-                raise UserError(
-                    f"The loss became {losses['total']} at step {trainer.progress.step}.",
-                    f"The last good checkpoint is kept in {run}. Run again; if it recurs, lower the learning rate.",
-                )
             now = time.perf_counter()
             taken, clock = now - clock, now
-            trainer.progress = Progress(step=trainer.progress.step + 1, seconds=trainer.progress.seconds + taken)
+            if not losses["total"] < _RUNAWAY * running.get("total", math.inf):  # no number neither
+                trainer = _rolled_back(run, trainer, losses["total"], taken, warn)
+                running = _running(trainer)
+                continue
             running = {key: 0.95 * running.get(key, value) + 0.05 * value for key, value in losses.items()}
+            trainer.progress = replace(
+                trainer.progress,
+                step=trainer.progress.step + 1,
+                seconds=trainer.progress.seconds + taken,
+                loss=running["total"],
+            )
             rate = settings.batch * len(trainer.people) / taken
             speed = rate if speed == 0 else 0.95 * speed + 0.05 * rate
+            stepped()
             if report is not None:
                 report(trainer.progress, budget.share(trainer.progress), running, speed)
             seconds = trainer.progress.seconds
@@ -263,24 +349,63 @@ def _train(run: Path, trainer: Trainer, budget: Budget, report: Report | None) -
             if seconds - shown >= 60 * settings.preview_minutes:
                 shown = seconds
                 trainer.remember()
-                preview.write_sheet(trainer.model, trainer.people, run / "previews", trainer.progress.step)
+                _preview(run, trainer)
             if seconds - saved >= 60 * settings.save_minutes:
                 saved = seconds
                 _save(run, trainer)
     _log(run, trainer, running, speed)
     _save(run, trainer)
-    sheet = preview.write_sheet(trainer.model, trainer.people, run / "previews", trainer.progress.step)
+    sheet = _preview(run, trainer)
     return Result(
         run=run, progress=trainer.progress, losses=running, faces_per_second=speed,
         stopped=budget.share(trainer.progress) < 1, preview=sheet,
     )  # fmt: skip
 
 
+def _running(trainer: Trainer) -> dict[str, float]:
+    """Running means of the losses where a session begins."""
+    return {} if trainer.progress.loss is None else {"total": trainer.progress.loss}
+
+
+_RUNAWAY = 3.0  # the loss of one step over its running mean from which training has left its way
+_SLOWEST = 1 / 16
+
+
+def _rolled_back(
+    run: Path, trainer: Trainer, loss: float, taken: float, warn: Callable[[str], None]
+) -> Trainer:
+    """The trainer of the last good checkpoint (or of the start), with half the learning rate.
+
+    Raises:
+        UserError: If that has been tried so often that something else must be wrong.
+    """
+    step, slowdown = trainer.progress.step, trainer.progress.slowdown / 2
+    seconds = trainer.progress.seconds + taken  # a budget in minutes is used up all the same
+    if slowdown < _SLOWEST:
+        raise UserError(
+            f"The loss became {loss:.3g} at step {step}, with a learning rate {1 / _SLOWEST:.0f} times smaller too.",
+            f"The last good checkpoint is kept in {run}. Look at the faces: one of them may be no face.",
+        )
+    fresh = Trainer(
+        trainer.settings, trainer.people, trainer.device, fresh=not checkpoints.found(run), base=trainer.base
+    )
+    good = checkpoints.restore(run, fresh.model, fresh.optimizer, warn, fresh.average) or Progress()
+    fresh.progress = replace(good, slowdown=slowdown, seconds=seconds)
+    warn(f"The loss became {loss:.3g} at step {step}: back to step {good.step} with half the learning rate.")
+    return fresh
+
+
+def _preview(run: Path, trainer: Trainer) -> Path:
+    return preview.write_sheet(trainer.shown, trainer.people, run / "previews", trainer.progress.step, trainer.first)
+
+
 def _save(run: Path, trainer: Trainer) -> None:
     trainer.remember()
     if not checkpoints.found(run) or checkpoints.found(run)[0].name != f"step-{trainer.progress.step:07d}":
-        checkpoints.save(run, trainer.model, trainer.optimizer, trainer.progress, trainer.settings.keep)
-    runs.export(run, trainer.model, trainer.settings, trainer.progress)
+        checkpoints.save(
+            run, trainer.model, trainer.optimizer, trainer.progress, trainer.settings.keep, trainer.average
+        )
+    runs.export(run, trainer.shown, trainer.settings, trainer.progress)
 
 
 def _log(run: Path, trainer: Trainer, losses: dict[str, float], speed: float) -> None:

@@ -15,11 +15,17 @@ from faceswap_hq.training.data import PersonData
 
 
 @torch.no_grad()
-def sheet(model: SwapAutoencoder, people: list[PersonData], rows: int = 6) -> np.ndarray:
+def sheet(model: SwapAutoencoder, people: list[PersonData], rows: int = 6, first: int = 0) -> np.ndarray:
     """Render the preview sheet.
 
     Each row shows, for each pair of neighbours A, B among the people: A, A→A, A→B, B, B→B, B→A, where X→Y is the face
     of X drawn as Y. Faces are spread evenly over each faceset.
+
+    Args:
+        model: Draws.
+        people: Whose faces.
+        rows: How many of each.
+        first: The decoder of the first of ``people``; others' faces are not shown.
 
     Returns:
         uint8 (H, W, 3), RGB.
@@ -29,9 +35,8 @@ def sheet(model: SwapAutoencoder, people: list[PersonData], rows: int = 6) -> np
     was_training = model.training
     model.eval()
     columns: list[tuple[str, torch.Tensor]] = []
-    pairs = [(i, (i + 1) % len(people)) for i in range(len(people))]
-    for i, other in pairs:
-        data = people[i]
+    for i, data in enumerate(people, first):
+        other = (i + 1) % len(model.people)
         picks = torch.linspace(0, len(data.images) - 1, rows + 2)[1:-1].round().long()
         picks = picks.to(data.images.device)
         faces = central(data.images[picks].to(device), resolution)
@@ -41,7 +46,7 @@ def sheet(model: SwapAutoencoder, people: list[PersonData], rows: int = 6) -> np
         if other != i:
             habit = data.measures.cpu().numpy()
             wanted = torch.from_numpy(model.adapted(measures.cpu().numpy(), habit, other)).to(device)
-            columns.append((f"{data.name} > {people[other].name}", model.swap(faces, wanted, other)[0]))
+            columns.append((f"{data.name} > {model.people[other]}", model.swap(faces, wanted, other)[0]))
     model.train(was_training)
     header = np.full((22, len(columns) * resolution, 3), 24, np.uint8)
     for n, (title, _) in enumerate(columns):
@@ -52,9 +57,9 @@ def sheet(model: SwapAutoencoder, people: list[PersonData], rows: int = 6) -> np
     return np.concatenate([header, (picture.cpu().numpy() * 255).round().astype(np.uint8)])
 
 
-def write_sheet(model: SwapAutoencoder, people: list[PersonData], folder: Path, step: int) -> Path:
+def write_sheet(model: SwapAutoencoder, people: list[PersonData], folder: Path, step: int, first: int = 0) -> Path:
     """Write ``step-NNNNNNN.png`` and ``latest.png`` into ``folder``; returns the latter."""
-    data = cv2.imencode(".png", cv2.cvtColor(sheet(model, people), cv2.COLOR_RGB2BGR))[1].tobytes()
+    data = cv2.imencode(".png", cv2.cvtColor(sheet(model, people, first=first), cv2.COLOR_RGB2BGR))[1].tobytes()
     files.write_bytes(folder / f"step-{step:07d}.png", data)
     files.write_bytes(folder / "latest.png", data)
     return folder / "latest.png"

@@ -45,18 +45,26 @@ class TrainSettings:
     """Steps of linear rise at the start."""
     beta2: float = 0.99
     """Adam's second decay (the first is 0.9)."""
+    epsilon: float = 1e-8
+    """Adam's ε."""
+    warp_until: float = 1.0
+    """Share of the budget during which inputs are warped."""
     clip: float = 1.0
     """Largest norm of the gradient."""
+    ema: float = 0.0
+    """Decay a step of the running average of the weights that is rendered with; 0 renders with the last weights."""
     seed: int = 0
     """Seed of the weights, the sampler and the augmentation."""
     precision: str = "auto"
     """``float32``, ``bfloat16`` (autocast), or ``auto``: a few steps of each are timed and the faster is kept."""
+    pretrained: bool = False
+    """Begin with an encoder trained on ImageNet (design ``beckmann2023`` only; downloaded at first use)."""
     save_minutes: float = 2.0
     """Time between checkpoints, which is also the most that a crash loses."""
     preview_minutes: float = 2.0
     """Time between preview sheets."""
     keep: int = 2
-    """Checkpoints kept."""
+    """Checkpoints kept, beside the one of lowest loss."""
     model: ModelSettings = field(default_factory=ModelSettings)
     loss: LossSettings = field(default_factory=LossSettings)
     augment: AugmentSettings = field(default_factory=AugmentSettings)
@@ -66,6 +74,8 @@ class TrainSettings:
             raise UserError(f"precision is auto, float32 or bfloat16, not {self.precision!r}.")
         if not 0 < self.coverage * MARGIN <= 1.0 + 1e-9:
             raise UserError(f"coverage must lie in (0, {1 / MARGIN:g}], not {self.coverage}.")
+        if self.pretrained and self.model.design != "beckmann2023":
+            raise UserError("Only the encoder of the design beckmann2023 has pretrained weights.")
         if self.batch < 1 or self.keep < 1 or self.warmup < 0 or self.seed < 0:
             raise UserError("batch and keep must be at least 1, warmup and seed not negative.")
         if not 1 <= self.pose_matching < math.inf:
@@ -73,8 +83,10 @@ class TrainSettings:
         positive = (self.learning_rate, self.clip, self.minutes, self.save_minutes, self.preview_minutes)
         if not all(0 < value < math.inf for value in positive):
             raise UserError("The learning rate, clip and all times must be positive numbers.")
-        if not (0 <= self.final_rate <= 1 and 0 <= self.beta2 < 1):
-            raise UserError("final_rate must lie in [0, 1] and beta2 in [0, 1).")
+        if not (0 <= self.warp_until <= 1 and self.epsilon > 0):
+            raise UserError("warp_until must lie in [0, 1], epsilon above 0.")
+        if not (0 <= self.final_rate <= 1 and 0 <= self.beta2 < 1 and 0 <= self.ema < 1):
+            raise UserError("final_rate must lie in [0, 1], beta2 and ema in [0, 1).")
 
 
 def to_dict(settings: Any) -> dict[str, Any]:

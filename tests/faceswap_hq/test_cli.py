@@ -98,6 +98,30 @@ class TestTheWholeWay:
         assert code == 0
         assert not leftovers(here)
 
+    def test_a_cast(self, here, run, actor_facesets, actor_clips):
+        """Everybody in a folder is trained together; who can't be used is left out and named."""
+        (here / "small.yaml").write_text(SETTINGS_YAML)
+        for name, faceset in (("ben", actor_facesets[1]), ("anna", actor_facesets[0]), ("cem", actor_facesets[0])):
+            shutil.copytree(faceset, here / "people" / f"{name}.faceset")
+        (here / "people" / "dora.mp4").write_bytes(b"no video")
+        (here / "people" / "notes.txt").write_text("left alone")
+        train = ("train", "--cast", "people", "--preset", "small.yaml", "--device", "cpu", "--steps")
+        code, out, err = run(*train, 1)
+        assert code == 0
+        assert "dora.mp4 is left out" in err
+        assert "3 people" in out
+        assert "--source-person A --target-person B" in out
+        code, _, err = run("render", actor_clips[1], "--preview", 0, "--blend", "none", "--source-person", "anna")
+        assert code == 2
+        assert "--target-person NAME" in err
+        chosen = ("--source-person", "anna", "--target-person", "ben")
+        assert run("render", actor_clips[1], "--preview", 0, "--blend", "none", *chosen)[0] == 0
+        for name in ("ben", "cem"):
+            shutil.rmtree(here / "people" / f"{name}.faceset")
+        code, _, err = run(*train, 2)
+        assert code == 2
+        assert "shows 1 people with usable faces" in err
+
     def test_training_extracts_and_caches(self, here, run, monkeypatch, shots, actor_clips):
         (here / "small.yaml").write_text(SETTINGS_YAML)
         backends = [shot.knowing() for shot in shots]
@@ -303,6 +327,13 @@ TRAIN = [
     ([*PAIR, "--steps", "0"], "--steps"),
     ([*PAIR, "--seed", "-1"], "--seed"),
     (["--src", "FACES0"], "--dst"),
+    (["--cast", "folder", "--src", "FACES0"], "Give either --cast"),
+    (["--cast", "folder"], "folder holds no videos, facesets or folders"),
+    (["--add", "FACES0"], "--add and --to belong together"),
+    (["--add", "FACES0", "--to", "nowhere"], "is missing"),
+    (["--add", "FACES0", "--to", "models/anna-ben", "--steps", "1"], "the same name"),
+    (["--cast", "nowhere"], "nowhere is not a folder"),
+    (["--cast", "FACES0"], "is one person's faceset"),
 ]
 
 RENDER = [

@@ -40,6 +40,14 @@ def test_person_names_of_folders(tmp_path):
     assert facesets.person_name(here / ".." / "v1.2") == "v1.2"
 
 
+def test_members_of_a_cast(tmp_path):
+    for name in ("ben.mp4", "Anna.MOV", "notes.txt", "face.png", ".cem.mp4"):
+        (tmp_path / name).write_bytes(b"")
+    for name in ("dora.faceset", "some clips", ".git"):
+        (tmp_path / name).mkdir()
+    assert [path.name for path in facesets.members(tmp_path)] == ["Anna.MOV", "ben.mp4", "dora.faceset", "some clips"]
+
+
 def test_the_cache_goes_by_content(tmp_path):
     a, b, c = (tmp_path / name for name in ("x/anna.mp4", "y/anna.mp4", "z/anna.mp4"))
     for path, content in ((a, b"one"), (b, b"one"), (c, b"two")):

@@ -5,10 +5,17 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from scipy.signal import convolve2d
 from sklearn.metrics import log_loss
 
 from faceswap_hq.errors import UserError
-from faceswap_hq.training.losses import LossSettings, pixel_weights, reconstruction_loss, ssim_map
+from faceswap_hq.training.losses import (
+    LossSettings,
+    pixel_weights,
+    reconstruction_loss,
+    small_window_ssim,
+    ssim_map,
+)
 
 
 def pictures(seed: int, batch: int = 2, side: int = 24) -> torch.Tensor:
@@ -46,15 +53,17 @@ def test_ssim_of_equals_is_one():
 
 def test_weights_of_pixels():
     settings = LossSettings(background=0.1, details=2.0)
-    areas = torch.tensor([[0.0, 0.0], [1.0, 0.0], [1.0, 1.0], [0.0, 1.0], [0.5, 0.0]]).T[None, :, :, None]
+    face_eyes_mouth = [[0.0, 0, 0], [1, 0, 0], [1, 1, 0], [1, 0, 1], [0, 1, 0], [0.5, 0, 0]]
+    areas = torch.tensor(face_eyes_mouth).T[None, :, :, None]
     found = pixel_weights(areas, settings)[0, 0, :, 0]
-    torch.testing.assert_close(found, torch.tensor([0.1, 1.0, 3.0, 0.1, 0.55]))
+    torch.testing.assert_close(found, torch.tensor([0.1, 1.0, 3.0, 3.0, 0.1, 0.55]))
 
 
 def areas(side: int = 24) -> torch.Tensor:
-    out = torch.zeros(2, 2, side, side)
+    out = torch.zeros(2, 3, side, side)
     out[:, 0, 4:20, 4:20] = 1
     out[:, 1, 8:12, 8:12] = 1
+    out[:, 2, 14:18, 8:12] = 1
     return out
 
 
@@ -110,3 +119,38 @@ def test_terms_can_be_left_out():
 def test_weights_that_make_no_sense(change):
     with pytest.raises(UserError):
         LossSettings(**change)
+
+
+class TestCutOut:
+    """The published loss: face, eyes and mouth, each times its mask and by itself."""
+
+    SETTINGS = LossSettings(cut_out=True, eyes=3.0, mouth=2.0)
+
+    def test_small_window_ssim_by_hand(self):
+        x, y = pictures(0), pictures(1)
+        line = np.exp(-np.array([1.0, 0.0, 1.0]) / (2 * 1.5**2))
+        window = np.outer(line, line) / line.sum() ** 2
+
+        def mean(a):
+            return np.stack([[convolve2d(c, window, mode="valid") for c in image] for image in a])
+
+        a, b = x.double().numpy(), y.double().numpy()
+        ma, mb = mean(a), mean(b)
+        va, vb, ab = mean(a * a) - ma**2, mean(b * b) - mb**2, mean(a * b) - ma * mb
+        expected = (2 * ma * mb + 1e-4) * (2 * ab + 9e-4) / ((ma**2 + mb**2 + 1e-4) * (va + vb + 9e-4))
+        assert float(small_window_ssim(x, y)) == pytest.approx(expected.mean(), abs=1e-4)
+        assert float(small_window_ssim(x, x)) == pytest.approx(1, abs=1e-5)
+
+    def test_the_sum_of_its_parts(self):
+        face, target, masks = pictures(1), pictures(0), areas()
+        terms = reconstruction_loss(face, masks[:, :1], target, masks, self.SETTINGS)
+        squares = (face - target).square().mean(1, keepdim=True)
+        parts = [float((squares * mask**2).mean()) for mask in masks.split(1, 1)]
+        assert float(terms["mse"]) == pytest.approx(parts[0] + 3 * parts[1] + 2 * parts[2], rel=1e-4)
+        assert float(terms["total"]) == pytest.approx(float(terms["mse"] + terms["dssim"]), rel=1e-6)
+
+    def test_outside_the_face_nothing_counts(self):
+        target = pictures(0)
+        face = target.clone()
+        face[:, :, :4] = 1
+        assert float(reconstruction_loss(face, face[:, :1], target, areas(), self.SETTINGS)["total"]) < 1e-5

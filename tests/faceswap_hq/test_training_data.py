@@ -96,7 +96,7 @@ class TestLoading:
         side = round(64 * MARGIN)
         assert data.name == "anna"
         assert data.images.shape == (6, 3, side, side)
-        assert data.weights.shape == (6, 2, side, side)
+        assert data.weights.shape == (6, 3, side, side)
         assert data.images.dtype == data.weights.dtype == torch.uint8
         # The middle of the crop, 0.74 of its side, is what the model sees.
         edge = round(128 * (1 - 0.74) / 2)
@@ -112,14 +112,16 @@ class TestLoading:
         row = faceset.rows[3]
         scale = 80 / (128 * 0.74 * MARGIN)
         points = (row.landmarks_crop - 64) * scale + 40
-        face, details = data.weights[3].numpy()
+        face, eyes, mouth = data.weights[3].numpy()
+        details = np.maximum(eyes, mouth)
         inner = regions.fill([points[list(regions.FACE_OVAL)]], 80) > 0
         assert (face[inner] > 100).all()
         assert face[[0, 0, -1, -1], [0, -1, 0, -1]].max() == 0
         assert 0.2 < (face > 127).mean() < 0.8
         for index in (159, 386, 13, 14):
             x, y = points[index].round().astype(int)
-            assert details[y, x] > 150
+            assert (mouth if index in (13, 14) else eyes)[y, x] > 150
+            assert (eyes if index in (13, 14) else mouth)[y, x] == 0
         x, y = points[regions.NOSE_TIP].round().astype(int)
         assert details[y, x] < 60
         assert (details > 0).mean() < 0.5 * (face > 0).mean()
@@ -128,6 +130,7 @@ class TestLoading:
         data = load_person(write_faceset(tmp_path / "anna.faceset", points=68), 64, 0.74)
         assert data.weights[0, 0].max() == 255
         assert data.weights[0, 1].max() == 255
+        assert data.weights[0, 2].max() == 255
 
     def test_a_limit_takes_faces_evenly(self, tmp_path):
         faceset = write_faceset(tmp_path / "anna.faceset", count=9)

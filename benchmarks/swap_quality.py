@@ -1,0 +1,285 @@
+"""How good are swaps as a function of training time, on footage that training has not seen.
+
+    python benchmarks/swap_quality.py actors  --work DIR [--presets fast] [--minutes 2 5 10] [--seeds 0]
+    python benchmarks/swap_quality.py footage --work DIR --pairs A.mp4:B.mp4 ... --identity ONNX [--minutes 30]
+
+``actors``: virtual actors, all trained together (one encoder, a decoder each); every ordered pair is swapped in a
+performance held out from training and compared with the exact swap, rendered. ``footage``: pairs of real clips, one
+model a pair, trained on the first part of both clips and measured on the last part of B's.
+
+What is measured is the decoder's raw output, pasted without color transfer, mask refinement or Poisson blending; every
+budget is a training of its own, since the learning rate's schedule depends on it. ``--set loss.dssim=0`` changes a
+preset's setting; a variant is a name and its changes: ``--variant "no ssim: loss.dssim=0 loss.dssim_coarse=0"``.
+Pictures of real people stay in ``--work``; only numbers are printed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import dataclasses
+import itertools
+import statistics
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import common
+import numpy as np
+import yaml
+
+import blending
+from faceswap_hq import actors, media, quality, render
+from faceswap_hq.extract import extract
+from faceswap_hq.faces import alignment, regions
+from faceswap_hq.faceset import Faceset, is_faceset, read_faceset
+from faceswap_hq.model import SwapAutoencoder
+from faceswap_hq.quality.compare import Triple
+from faceswap_hq.quality.picture import sharpness
+from faceswap_hq.render import RenderSettings
+from faceswap_hq.training import loop
+from faceswap_hq.training.loop import Budget
+from faceswap_hq.training.run import load_model
+from faceswap_hq.training.settings import TrainSettings, from_dict, load_preset, to_dict
+
+MEASURES = ("ratio", "closer", "mouth", "eyes", "pose", "sharpness", "flicker", "ssim", "psnr")
+
+
+def changed(preset: str, changes: list[str], seed: int) -> TrainSettings:
+    """A preset's settings with ``key.key=value`` changes and a seed."""
+    values = to_dict(load_preset(preset)) | {"seed": seed}
+    for change in changes:
+        path, _, value = change.partition("=")
+        *tables, key = path.split(".")
+        table = values
+        for name in tables:
+            table = table[name]
+        if key not in table:
+            raise SystemExit(f"{preset} has no setting {path}")
+        table[key] = yaml.safe_load(value)
+    return from_dict(TrainSettings, values, "--set")
+
+
+def trained(run: Path, people: list[Faceset], settings: TrainSettings, budget: Budget) -> dict[str, Any]:
+    """Train, or take the run that is there; how long it took, in steps and seconds."""
+    started = time.perf_counter()
+    result = loop.train(run, people, settings, budget, device="cpu")
+    return {
+        "steps": result.progress.step,
+        "seconds": round(result.progress.seconds, 1),
+        "wall": round(time.perf_counter() - started, 1),
+        "faces_per_second": round(result.faces_per_second, 1),
+    }
+
+
+@dataclasses.dataclass
+class Case:
+    """One ordered pair and what it is measured on."""
+
+    name: str
+    run: Path
+    source: int
+    target: int
+    clip: Path
+    first: int
+    """The clip's first frame that is measured."""
+    truth: Path | None
+    faceset: Faceset
+    """Of the source."""
+    looks: np.ndarray | None
+    """Embeddings of the source."""
+
+
+def measured(case: Case, identity: quality.IdentityModel | None, retarget: float | None, every: int) -> dict[str, Any]:
+    """Raw swap of a case's frames against the target and the exact swap."""
+    model, card = load_model(case.run)
+    settings = RenderSettings(
+        source=case.source, target=case.target, frames=(case.first, 10**9), retarget=retarget,
+        blend=blending.preset("none"),
+    )  # fmt: skip
+    plan = render.plan(case.clip, model, card.coverage, settings)
+    fine: list[float] = []
+
+    def triples() -> Iterator[Triple]:
+        with contextlib.ExitStack() as stack:
+            truths: Any = itertools.repeat(None)
+            if case.truth is not None:
+                truths = stack.enter_context(contextlib.closing(media.read_frames(case.truth, start=case.first)))
+            swaps = stack.enter_context(contextlib.closing(render.swapped_frames(plan, model, settings)))
+            for swap, truth in zip(swaps, truths, strict=False):
+                if swap.face is not None:
+                    fine.append(raw_sharpness(swap.face, plan, swap.frame.index))
+                yield swap.frame.image, swap.image, truth.image if truth is not None else None
+
+    found = quality.compare_frames(triples(), identity_model=identity, source=case.looks, every=every)
+    own = real_sharpness(case.faceset, model, card.coverage)
+    return {
+        "pair": case.name,
+        "frames": found.faces_both,
+        "lost": found.faces_target - found.faces_both,
+        "ratio": found.identity and found.identity.ratio,
+        "closer": found.identity and found.identity.closer_to_source,
+        "mouth": found.mouth and found.mouth.r,
+        "eyes": found.eyes and found.eyes.r,
+        "pose": found.pose and found.pose.mean,
+        "sharpness": statistics.fmean(fine) / own,
+        "flicker": found.flicker,
+        "ssim": found.ssim and found.ssim.mean,
+        "psnr": found.psnr and found.psnr.mean,
+    }
+
+
+def raw_sharpness(face: np.ndarray, plan: render.Plan, index: int) -> float:
+    """Strength of fine detail in the decoder's output, inside the target's outline, at the model's resolution."""
+    outline = alignment.transform(plan.polygons[index], plan.matrices[index])
+    return sharpness((face * 255).round().astype(np.uint8), inside(outline, len(face)))
+
+
+def real_sharpness(faceset: Faceset, model: SwapAutoencoder, coverage: float, most: int = 200) -> float:
+    """The same of the source's real crops at the model's resolution."""
+    side = model.settings.resolution
+    view = alignment.scaled(np.array([[1, 0, 0], [0, 1, 0]], np.float32), faceset.size, side, coverage)
+    values = []
+    for pick in np.linspace(0, len(faceset.rows) - 1, min(most, len(faceset.rows))).astype(int):
+        row = faceset.rows[pick]
+        outline = regions.oval_polygon(alignment.transform(row.landmarks_crop, view))
+        values.append(sharpness(alignment.warp(faceset.image(row), view, side), inside(outline, side)))
+    return statistics.fmean(values)
+
+
+def inside(outline: np.ndarray, side: int) -> np.ndarray:
+    """The outline's inside, drawn in to 85 % about its center, float (side, side)."""
+    center = outline.mean(axis=0)
+    return regions.fill([(center + 0.85 * (outline - center)).astype(np.float32)], side).astype(np.float32) / 255
+
+
+def faces_of(clip: Path, work: Path) -> Faceset:
+    """The clip's faceset, extracted once."""
+    path = work / f"{clip.stem}.faceset"
+    if not is_faceset(path):
+        extract(clip, path)
+    return read_faceset(path)
+
+
+def actor_cases(options: argparse.Namespace) -> tuple[list[Faceset], list[dict[str, Any]]]:
+    """Facesets of the actors, and for every ordered pair the held-out clip and its exact swap."""
+    work = options.work
+    cast = actors.plan_cast(options.actors, seconds=options.seconds, seed=options.cast_seed, size=options.side)
+    sets = []
+    for member in cast:
+        clip = work / f"{member.name}.mp4"
+        if not clip.exists():
+            actors.render_clip(clip, member.identity, member.performance, member.scene)
+        sets.append(faces_of(clip, work))
+    cases = []
+    for target, source in itertools.product(range(len(cast)), repeat=2):
+        a, b = cast[source], cast[target]
+        clip, truth = work / f"{b.name}_held_out.mp4", work / f"{a.name}_on_{b.name}.mp4"
+        held_out = dataclasses.replace(b.held_out, seconds=options.held_out_seconds)
+        if not clip.exists():
+            actors.render_clip(clip, b.identity, held_out, b.scene)
+        if source == target:
+            continue
+        if not truth.exists():
+            actors.render_clip(truth, b.identity, held_out, b.scene, source=a.identity)
+        cases.append({"name": f"{a.name} on {b.name}", "source": source, "target": target, "clip": clip,
+                      "truth": truth, "first": 0, "faceset": sets[source]})  # fmt: skip
+    return sets, cases
+
+
+def head_of(faceset: Faceset, share: float) -> tuple[Faceset, int]:
+    """The faceset's rows of the first part of its clip, and the first frame behind that part."""
+    last = max(row.frame for row in faceset.rows)
+    first = round(share * (last + 1))
+    return dataclasses.replace(faceset, rows=tuple(row for row in faceset.rows if row.frame < first)), first
+
+
+def summarized(rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """Mean over pairs, with the smallest and the largest."""
+    out: dict[str, Any] = {"pairs": len(rows), "frames": sum(row["frames"] for row in rows)}
+    for key in MEASURES:
+        values = [row[key] for row in rows if row[key] is not None]
+        if values:
+            out[key] = {"mean": round(statistics.fmean(values), 4), "min": round(min(values), 4),
+                        "max": round(max(values), 4)}  # fmt: skip
+    return out
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("on", choices=["actors", "footage"])
+    parser.add_argument("--work", type=Path, required=True, help="outside the repository; kept, so that runs resume")
+    parser.add_argument("--presets", nargs="+", default=["fast"])
+    parser.add_argument("--set", nargs="+", default=[], metavar="KEY=VALUE", help="settings changed in every training")
+    parser.add_argument("--variant", action="append", default=[], metavar="NAME: KEY=VALUE ...")
+    parser.add_argument("--minutes", type=float, nargs="+", default=[], help="training budgets")
+    parser.add_argument("--steps", type=int, nargs="+", default=[], help="budgets in steps, which no load disturbs")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0])
+    parser.add_argument("--identity", type=Path, help="face-recognition network, ONNX")
+    parser.add_argument("--retarget", type=float, help="default: the model's way")
+    parser.add_argument("--every", type=int, default=2, help="measure every so many frames")
+    parser.add_argument("--actors", type=int, default=4)
+    parser.add_argument("--cast-seed", type=int, default=5)
+    parser.add_argument("--seconds", type=float, default=16.0, help="length of an actor's training clip")
+    parser.add_argument("--held-out-seconds", type=float, default=4.0)
+    parser.add_argument("--side", type=int, default=320, help="of the actors' pictures")
+    parser.add_argument("--pairs", nargs="+", default=[], metavar="A:B", help="clips, for footage")
+    parser.add_argument("--train-share", type=float, default=0.7, help="part of each clip that is trained on")
+    parser.add_argument("--out", type=Path)
+    options = parser.parse_args()
+    if options.work.resolve().is_relative_to(common.REPOSITORY):
+        parser.error("--work must lie outside this repository")
+    options.work.mkdir(parents=True, exist_ok=True)
+    identity = quality.IdentityModel(options.identity) if options.identity else None
+    budgets = [Budget(minutes=m) for m in options.minutes] + [Budget(steps=n) for n in options.steps]
+    if not budgets:
+        parser.error("give --minutes or --steps")
+    groups: list[tuple[str, list[Faceset], list[dict[str, Any]]]] = []
+    if options.on == "actors":
+        groups.append(("actors", *actor_cases(options)))
+    for pair in options.pairs if options.on == "footage" else []:
+        clips = [Path(part) for part in pair.split(":")]
+        (a, _), (b, first) = (head_of(faces_of(clip, options.work), options.train_share) for clip in clips)
+        case = {"name": f"{a.name} on {b.name}", "source": 0, "target": 1, "clip": clips[1], "truth": None,
+                "first": first, "faceset": a}  # fmt: skip
+        groups.append((f"{a.name}-{b.name}", [a, b], [case]))
+    looks: dict[str, np.ndarray] = {}
+    if identity is not None:
+        for _, sets, _ in groups:
+            for faceset in sets:
+                if faceset.name not in looks:
+                    looks[faceset.name] = looks_of(faceset, identity)
+    variants = [("as shipped", "")] if not options.variant else []
+    variants += [(name.strip(), change) for name, _, change in (text.partition(":") for text in options.variant)]
+    results = []
+    for preset, (variant, changes), budget, seed in itertools.product(
+        options.presets, variants, budgets, options.seeds
+    ):
+        settings = changed(preset, [*options.set, *changes.split()], seed)
+        rows, runs = [], []
+        for group, sets, cases in groups:
+            amount = f"{budget.steps}steps" if budget.steps else f"{budget.minutes:g}min"
+            run = options.work / f"{group}-{preset}-{variant.replace(' ', '_')}-{amount}-{seed}.model"
+            runs.append(trained(run, sets, settings, budget))
+            for case in cases:
+                full = Case(run=run, looks=looks.get(case["faceset"].name), **case)
+                rows.append(measured(full, identity, options.retarget, options.every))
+        results.append({"preset": preset, "variant": variant, "changes": changes.split(), "seed": seed,
+                        "minutes": budget.minutes, "steps": budget.steps, "training": runs,
+                        "summary": summarized(rows), "rows": rows})  # fmt: skip
+        means = {key: value["mean"] for key, value in results[-1]["summary"].items() if isinstance(value, dict)}
+        print(preset, variant, budget, seed, means, flush=True)
+    common.finish({"benchmark": f"swap quality: {options.on}", "retarget": options.retarget, "results": results,
+                   "machine": common.machine()}, options.out)  # fmt: skip
+
+
+def looks_of(faceset: Faceset, identity: quality.IdentityModel, most: int = 200) -> np.ndarray:
+    """Embeddings of a faceset's real faces, (N, D)."""
+    picks = np.linspace(0, len(faceset.rows) - 1, min(most, len(faceset.rows))).astype(int)
+    rows = [faceset.rows[pick] for pick in picks]
+    return np.array([identity.embed(faceset.image(row), row.landmarks_crop) for row in rows], np.float32)
+
+
+if __name__ == "__main__":
+    main()
