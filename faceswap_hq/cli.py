@@ -114,6 +114,9 @@ def train(
     seed: Annotated[int | None, typer.Option(min=0, help="Seed of the run; default the preset's.")] = None,
     backend: Backend = "mediapipe",
     device: Device = None,
+    devices: Annotated[
+        int, typer.Option(min=1, help="GPUs (or CPU processes) that train together, each with its own batch.")
+    ] = 1,
     profile: Annotated[
         bool, typer.Option("--profile", help="Write where a training step goes to MODEL/profile.txt.")
     ] = False,
@@ -123,7 +126,7 @@ def train(
 
     from faceswap_hq.extract import ExtractSettings
     from faceswap_hq.facesets import members, open_person
-    from faceswap_hq.training.loop import Budget
+    from faceswap_hq.training.loop import Budget, is_helper
     from faceswap_hq.training.loop import train as run
     from faceswap_hq.training.run import read_config
     from faceswap_hq.training.settings import load_preset
@@ -162,10 +165,13 @@ def train(
         name = cast.resolve().name if cast is not None else f"{facesets[0].name}-{facesets[1].name}"
         target = model or Path("models") / name
     budget = Budget(steps=steps, minutes=None if steps else minutes or settings.minutes)
+    if is_helper():  # the first process speaks for all
+        run(target, facesets, settings, budget, device=device, base=to, devices=devices)
+        return
     with _training_progress(budget) as report_step:
         result = run(
             target, facesets, settings, budget,
-            device=device, report=report_step, say=say, warn=warn, profiled=profile, base=to,
+            device=device, report=report_step, say=say, warn=warn, profiled=profile, base=to, devices=devices,
         )  # fmt: skip
     say(f"{target}: step {result.progress.step}, {result.progress.seconds / 60:.1f} minutes trained")
     say(f"preview: {result.preview}")

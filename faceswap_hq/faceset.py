@@ -153,9 +153,16 @@ def write_table(path: Path, rows: list[FaceRow]) -> None:
         ends = np.cumsum([0] + [value.size for value in values], dtype=np.int32)
         return pa.ListArray.from_arrays(ends, np.concatenate([value.ravel() for value in values]))
 
-    table = pa.table({name: column([vars(row)[name] for row in rows]) for name in vars(rows[0])})
-    with files.atomic_path(path / "faces.parquet") as temporary:
-        pq.write_table(table, temporary, use_dictionary=False)  # hardly a number comes twice
+    def table(some: list[FaceRow]) -> Any:
+        return pa.table({name: column([vars(row)[name] for row in some]) for name in vars(rows[0])})
+
+    # (Hardly a number comes twice, so no dictionaries; in parts, so that not all is held once more.)
+    with (
+        files.atomic_path(path / "faces.parquet") as temporary,
+        pq.ParquetWriter(temporary, table(rows[:1]).schema, use_dictionary=False) as writer,
+    ):
+        for start in range(0, len(rows), 1000):
+            writer.write_table(table(rows[start : start + 1000]))
 
 
 def is_faceset(path: str | Path) -> bool:

@@ -37,7 +37,14 @@ class AugmentSettings:
 
 
 def augment(
-    images: Tensor, weights: Tensor, resolution: int, settings: AugmentSettings, random: torch.Generator
+    images: Tensor,
+    weights: Tensor,
+    resolution: int,
+    settings: AugmentSettings,
+    random: torch.Generator,
+    *,
+    rows: Tensor | None = None,
+    of: int | None = None,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Make warped inputs and unwarped targets.
 
@@ -51,34 +58,40 @@ def augment(
         resolution: Side of the results, pixels; at most L.
         settings: Ranges.
         random: CPU generator; all randomness comes from it.
+        rows: Where several processes share a batch: which rows of it ``images`` are, int64 (B,).
+        of: How many rows the whole batch has; each is bent alike, whichever process has it.
 
     Returns:
         input (B, 3, S, S) and target (B, 3, S, S), float32 in [0, 1]; the target's weights (B, W, S, S) in [0, 1]; and
         which were mirrored, bool (B,).
     """
     device, batch, side = images.device, len(images), images.shape[-1]
+    whole = batch if of is None else of
+
+    def drawn(values: Tensor) -> Tensor:
+        return (values if rows is None else values[rows]).to(device)
 
     def uniform(*shape: int) -> Tensor:
-        return (torch.rand(*shape, generator=random) * 2 - 1).to(device)
+        return drawn(torch.rand(whole, *shape, generator=random) * 2 - 1)
 
-    angle = torch.deg2rad(uniform(batch) * settings.rotation)
-    scale = (1 + uniform(batch) * settings.zoom) * (resolution / side)
-    mirror = torch.where(torch.rand(batch, generator=random) < settings.flip, -1.0, 1.0).to(device)
-    offset = uniform(batch, 2) * 2 * settings.shift * (resolution / side)
+    angle = torch.deg2rad(uniform() * settings.rotation)
+    scale = (1 + uniform() * settings.zoom) * (resolution / side)
+    mirror = torch.where(drawn(torch.rand(whole, generator=random)) < settings.flip, -1.0, 1.0)
+    offset = uniform(2) * 2 * settings.shift * (resolution / side)
     cosine, sine = torch.cos(angle) * scale, torch.sin(angle) * scale
     theta = torch.stack(
         [torch.stack([cosine * mirror, -sine, offset[:, 0]], 1), torch.stack([sine * mirror, cosine, offset[:, 1]], 1)],
         1,
     )
     grid = F.affine_grid(theta, [batch, 3, resolution, resolution], align_corners=False)
-    nodes = torch.randn(batch, 2, 5, 5, generator=random).to(device) * (2 * settings.warp * resolution / side)
+    nodes = drawn(torch.randn(whole, 2, 5, 5, generator=random)) * (2 * settings.warp * resolution / side)
     bend = F.interpolate(nodes, size=(resolution, resolution), mode="bicubic", align_corners=True).permute(0, 2, 3, 1)
 
     pictures = images.float().div_(255)
     target = _sample(torch.cat([pictures, weights.float().div_(255)], 1), grid)
     bent = _sample(pictures, grid + bend)
-    gain = (1 + uniform(batch, 1, 1, 1) * settings.light) * (1 + uniform(batch, 3, 1, 1) * settings.tint)
-    lift = uniform(batch, 1, 1, 1) * settings.light * 0.5
+    gain = (1 + uniform(1, 1, 1) * settings.light) * (1 + uniform(3, 1, 1) * settings.tint)
+    lift = uniform(1, 1, 1) * settings.light * 0.5
     return (
         (bent * gain + lift).clamp_(0, 1),
         (target[:, :3] * gain + lift).clamp_(0, 1),

@@ -5,14 +5,17 @@ from __future__ import annotations
 import contextlib
 import copy
 import math
+import os
 import signal
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
+from lightning_fabric import Fabric
+from torch import nn
 from torch.autograd.profiler import record_function
 
 from faceswap_hq import files
@@ -75,13 +78,26 @@ Report = Callable[[Progress, float, dict[str, float], float], None]
 """Called after each step with progress, share of the budget, running losses and faces/s."""
 
 
+class _Drawing(nn.Module):
+    """A step's forward pass as one call: everybody's faces, one person after the other, each by their own decoder."""
+
+    def __init__(self, model: SwapAutoencoder, first: int, batch: int) -> None:
+        super().__init__()
+        self.model, self.first, self.batch = model, first, batch
+
+    def forward(self, bent: torch.Tensor, measures: torch.Tensor) -> list[tuple[torch.Tensor, torch.Tensor]]:
+        """(P·B, 3, S, S) and (P·B, F) ► face and mask logits of each person."""
+        codes = self.model.encode(bent, measures).split(self.batch)
+        return [self.model.decode(code, i) for i, code in enumerate(codes, self.first)]
+
+
 class Trainer:
     """The state of a run in memory: model, optimiser, data, progress.
 
     Args:
         settings: Settings with a resolved precision.
         people: Data, one a decoder.
-        device: Where to train.
+        fabric: Where and how to train (:func:`open_fabric`), launched.
         fresh: False where weights will be restored anyway: pretrained ones are not asked for.
         base: A trained model that ``people`` are added to; all but their decoders stay as they are.
     """
@@ -90,12 +106,12 @@ class Trainer:
         self,
         settings: TrainSettings,
         people: list[PersonData],
-        device: torch.device,
+        fabric: Fabric,
         fresh: bool = True,
         base: SwapAutoencoder | None = None,
     ) -> None:
-        self.settings, self.device, self.base = settings, device, base
-        self.people = [person.to(device) for person in people]
+        self.settings, self.fabric, self.device, self.base = settings, fabric, fabric.device, base
+        self.people = [person.to(self.device) for person in people]
         self.weights = sampling_weights(people, settings.pose_matching)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(settings.seed)
@@ -109,11 +125,12 @@ class Trainer:
             model.encoder.load_imagenet()
         for number, person in enumerate(self.people, self.first):
             model.learn_habits(number, person.calibration, person.measures[remembered(person)])
-        self.model = model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.model = model.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.optimizer = torch.optim.Adam(
             [parameter for parameter in self.model.parameters() if parameter.requires_grad],
             lr=settings.learning_rate, betas=(0.9, settings.beta2), eps=settings.epsilon, fused=True,
         )  # fmt: skip
+        self._drawing, self._optimizer = fabric.setup(_Drawing(self.model, self.first, settings.batch), self.optimizer)
         self.average = copy.deepcopy(self.model) if settings.ema else None
         self.progress = Progress()
 
@@ -141,12 +158,17 @@ class Trainer:
         """Input, target, areas (P·B, C, S, S) and expression (P·B, F) of a step for all people, one after the other."""
         s = self.settings
         bending = s.augment if share < s.warp_until else replace(s.augment, warp=0.0)
-        picks = [batch_indices(w, s.batch, step, s.seed, i) for i, w in enumerate(self.weights)]
+        rank, world = self.fabric.global_rank, self.fabric.world_size
+        mine = torch.arange(rank * s.batch, (rank + 1) * s.batch)
+        picks = [batch_indices(w, s.batch * world, step, s.seed, i)[mine] for i, w in enumerate(self.weights)]
+        rows = torch.cat([i * s.batch * world + mine for i in range(len(self.people))])
         images = torch.cat([p.images[k.to(self.device)] for p, k in zip(self.people, picks, strict=True)])
         weights = torch.cat([p.weights[k.to(self.device)] for p, k in zip(self.people, picks, strict=True)])
         measures = torch.cat([p.measures[k.to(self.device)] for p, k in zip(self.people, picks, strict=True)])
         random = generator(s.seed, step, 2)
-        bent, target, areas, mirrored = augment(images, weights, s.model.resolution, bending, random)
+        bent, target, areas, mirrored = augment(
+            images, weights, s.model.resolution, bending, random, rows=rows, of=len(rows) * world
+        )
         sign = torch.tensor(expression.MIRROR_SIGN, device=self.device)
         other = measures[:, list(expression.MIRROR_ORDER)] * sign
         return bent, target, areas, torch.where(mirrored[:, None], other, measures)
@@ -157,12 +179,8 @@ class Trainer:
         with record_function("batch"):
             bent, target, areas, measures = self.batch(step, share)
         bent = bent.contiguous(memory_format=torch.channels_last)
-        with (
-            torch.autocast(self.device.type, torch.bfloat16, enabled=s.precision == "bfloat16"),
-            self._dice(step),
-        ):
-            codes = self.model.encode(bent, measures)
-            drawn = [self.model.decode(code, i) for i, code in enumerate(codes.split(s.batch), self.first)]
+        with self._dice(step):
+            drawn = self._drawing(bent, measures)
         totals: dict[str, torch.Tensor] = {}
         for (face, mask), y, area in zip(drawn, target.split(s.batch), areas.split(s.batch), strict=True):
             for key, value in reconstruction_loss(face, mask, y, area, s.loss).items():
@@ -187,14 +205,16 @@ class Trainer:
         with record_function("forward"):
             losses = self.losses(self.progress.step, share)
         with record_function("backward"):
-            losses["total"].backward()
+            self.fabric.backward(losses["total"])
         with record_function("update"):
             norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.settings.clip)
             if math.isfinite(float(norm)):
-                self.optimizer.step()
+                self._optimizer.step()
                 self._average()
             else:
                 losses["total"] = torch.full_like(losses["total"], math.nan)
+        if self.fabric.world_size > 1:
+            return {key: float(cast(torch.Tensor, self.fabric.all_reduce(v.detach()))) for key, v in losses.items()}
         return {key: float(value.detach()) for key, value in losses.items()}
 
     @torch.no_grad()
@@ -209,6 +229,30 @@ class Trainer:
             own.copy_(new)
 
 
+def open_fabric(device: torch.device, precision: str, devices: int = 1) -> Fabric:
+    """Device, precision and processes of a training, not launched yet.
+
+    Args:
+        device: ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
+        precision: ``float32`` or ``bfloat16`` (autocast).
+        devices: Processes; each has a device of its own, or the CPU. More than one train together (DDP; gloo on CPUs).
+    """
+    chosen: int | list[int] = devices
+    if devices == 1 and device.type == "cuda" and device.index is not None:
+        chosen = [device.index]
+    return Fabric(
+        accelerator=device.type,
+        devices=chosen,
+        strategy="ddp" if devices > 1 else "auto",
+        precision="bf16-mixed" if precision == "bfloat16" else "32-true",
+    )
+
+
+def is_helper() -> bool:
+    """Whether this process was started by another of the same training, to share its work."""
+    return int(os.environ.get("RANK", os.environ.get("LOCAL_RANK", "0"))) > 0
+
+
 def resolve_precision(settings: TrainSettings, people: list[PersonData], device: torch.device) -> TrainSettings:
     """Replace precision ``auto`` by whichever of float32 and bfloat16 takes the shorter step here.
 
@@ -219,7 +263,8 @@ def resolve_precision(settings: TrainSettings, people: list[PersonData], device:
         return settings
     times = {}
     for precision in ("float32", "bfloat16"):
-        trainer = Trainer(replace(settings, precision=precision), people, device, fresh=False)
+        fabric = open_fabric(device, precision)
+        trainer = Trainer(replace(settings, precision=precision), people, fabric, fresh=False)
         taken = []
         for _ in range(3):
             started = time.perf_counter()
@@ -259,6 +304,7 @@ def train(
     warn: Callable[[str], None] = lambda message: None,
     profiled: bool = False,
     base: Path | None = None,
+    devices: int = 1,
 ) -> Result:
     """Train a run until its budget is used, or resume it.
 
@@ -273,6 +319,8 @@ def train(
         report: Told of every step.
         say: Told what goes on.
         warn: Told of damage that was worked around.
+        devices: Processes that train together, each with a batch of its own. They run this very program again, up to
+            here; what they would say, show and write is left to the first.
         base: A trained run whose encoder and decoders are taken over as they are; only the new people's decoders are
             trained. ``settings`` must have its model's shape.
         profiled: Write where a step goes to ``run/profile.txt`` (:mod:`faceswap_hq.training.profiling`).
@@ -288,22 +336,42 @@ def train(
     sources |= {faceset.name: str(faceset.path.name) for faceset in facesets}
     if len(sources) != known + len(facesets):
         raise UserError("Two people have the same name.", "Rename a clip or faceset: its name is the person's name.")
-    with files.lock_beside(run, wait=False):
+    alone = contextlib.nullcontext() if is_helper() else files.lock_beside(run, wait=False)
+    with alone:
         settings = runs.prepare(run, settings, sources)
         if settings.precision == "auto":
-            settings = resolve_precision(settings, people, where)
-            runs.write_config(run, settings, sources)
+            if devices > 1:  # they must agree without having measured
+                settings = replace(settings, precision="bfloat16" if where.type == "cuda" else "float32")
+            else:
+                settings = resolve_precision(settings, people, where)
+            if not is_helper():
+                runs.write_config(run, settings, sources)
         faces = sum(len(person.images) for person in people)
-        say(f"training on {where}, {settings.precision}, {len(people)} people, {faces} faces")
-        checkpoints.clean(run)
-        trainer = Trainer(settings, people, where, fresh=not checkpoints.found(run), base=grown)
-        resumed = checkpoints.restore(run, trainer.model, trainer.optimizer, warn, trainer.average)
+        many = f" × {devices}" if devices > 1 else ""
+        say(f"training on {where}{many}, {settings.precision}, {len(people)} people, {faces} faces")
+        if not is_helper():
+            checkpoints.clean(run)
+        fabric = open_fabric(where, settings.precision, devices)
+        fabric.launch()
+        trainer = Trainer(settings, people, fabric, fresh=not checkpoints.found(run), base=grown)
+        resumed = _restored(run, trainer, warn)
         if resumed is not None:
             trainer.progress = resumed
             say(f"resuming at step {resumed.step} ({resumed.seconds / 60:.1f} minutes trained)")
-        profile = StepProfile(run, where, say) if profiled else None
+        profile = StepProfile(run, where, say) if profiled and fabric.is_global_zero else None
         with contextlib.closing(profile) if profile else contextlib.nullcontext():
             return _train(run, trainer, budget, report, warn, profile or (lambda: None))
+
+
+def _restored(run: Path, trainer: Trainer, warn: Callable[[str], None]) -> Progress | None:
+    """Load the newest whole checkpoint in every process: the first puts damaged ones aside before the others look."""
+    first = trainer.fabric.is_global_zero
+    if not first:
+        trainer.fabric.barrier()
+    progress = checkpoints.restore(run, trainer.model, trainer.optimizer, warn, trainer.average)
+    if first:
+        trainer.fabric.barrier()
+    return progress
 
 
 def _train(
@@ -318,12 +386,11 @@ def _train(
     running = _running(trainer)
     speed = 0.0
     saved = shown = logged = trainer.progress.seconds
-    trainer.remember()
     _preview(run, trainer)
     with _stop_requests() as stop:
         clock = time.perf_counter()
-        while budget.share(trainer.progress) < 1 and not stop:
-            losses = trainer.step(budget.share(trainer.progress))
+        while (share := _agreed(trainer, budget, stop)) < 1:
+            losses = trainer.step(share)
             now = time.perf_counter()
             taken, clock = now - clock, now
             if not losses["total"] < _RUNAWAY * running.get("total", math.inf):  # no number neither
@@ -337,7 +404,7 @@ def _train(
                 seconds=trainer.progress.seconds + taken,
                 loss=running["total"],
             )
-            rate = settings.batch * len(trainer.people) / taken
+            rate = settings.batch * len(trainer.people) * trainer.fabric.world_size / taken
             speed = rate if speed == 0 else 0.95 * speed + 0.05 * rate
             stepped()
             if report is not None:
@@ -348,7 +415,6 @@ def _train(
                 _log(run, trainer, running, speed)
             if seconds - shown >= 60 * settings.preview_minutes:
                 shown = seconds
-                trainer.remember()
                 _preview(run, trainer)
             if seconds - saved >= 60 * settings.save_minutes:
                 saved = seconds
@@ -387,19 +453,33 @@ def _rolled_back(
             f"The last good checkpoint is kept in {run}. Look at the faces: one of them may be no face.",
         )
     fresh = Trainer(
-        trainer.settings, trainer.people, trainer.device, fresh=not checkpoints.found(run), base=trainer.base
+        trainer.settings, trainer.people, trainer.fabric, fresh=not checkpoints.found(run), base=trainer.base
     )
-    good = checkpoints.restore(run, fresh.model, fresh.optimizer, warn, fresh.average) or Progress()
+    good = _restored(run, fresh, warn) or Progress()
     fresh.progress = replace(good, slowdown=slowdown, seconds=seconds)
     warn(f"The loss became {loss:.3g} at step {step}: back to step {good.step} with half the learning rate.")
     return fresh
 
 
+def _agreed(trainer: Trainer, budget: Budget, stop: list[int]) -> float:
+    """Share of the budget that is used, as the first process sees it; 2 to stop."""
+    share = 2.0 if stop else budget.share(trainer.progress)
+    if trainer.fabric.world_size == 1:
+        return share
+    return float(trainer.fabric.broadcast(torch.tensor(share, dtype=torch.float64)))
+
+
 def _preview(run: Path, trainer: Trainer) -> Path:
+    """Bring the remembered codes up to date and write the sheet; the first process does."""
+    if not trainer.fabric.is_global_zero:
+        return run / "previews" / "latest.png"
+    trainer.remember()
     return preview.write_sheet(trainer.shown, trainer.people, run / "previews", trainer.progress.step, trainer.first)
 
 
 def _save(run: Path, trainer: Trainer) -> None:
+    if not trainer.fabric.is_global_zero:
+        return
     trainer.remember()
     if not checkpoints.found(run) or checkpoints.found(run)[0].name != f"step-{trainer.progress.step:07d}":
         checkpoints.save(
@@ -409,6 +489,8 @@ def _save(run: Path, trainer: Trainer) -> None:
 
 
 def _log(run: Path, trainer: Trainer, losses: dict[str, float], speed: float) -> None:
+    if not trainer.fabric.is_global_zero:
+        return
     line: dict[str, Any] = {"step": trainer.progress.step, "seconds": round(trainer.progress.seconds, 2)}
     line |= {key: round(value, 6) for key, value in losses.items()}
     checkpoints.append_line(run / "log.jsonl", {**line, "faces_per_second": round(speed, 1)})

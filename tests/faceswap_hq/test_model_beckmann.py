@@ -10,7 +10,7 @@ import torch
 from faceswap_hq.errors import UserError
 from faceswap_hq.faces import expression
 from faceswap_hq.model import ModelSettings, SwapAutoencoder
-from faceswap_hq.training.loop import Budget, Trainer, train
+from faceswap_hq.training.loop import Budget, Trainer, open_fabric, train
 from faceswap_hq.training.losses import LossSettings
 from faceswap_hq.training.run import load_model
 from faceswap_hq.training.settings import load_preset
@@ -21,6 +21,8 @@ LITTLE = ModelSettings(
     design="beckmann2023", resolution=32, bottleneck=16, base_channels=8, decoder_channels=(8,), residual=(1,)
 )
 TRAIN = replace(SETTINGS, model=LITTLE, loss=LossSettings(cut_out=True), warp_until=0.5, epsilon=1e-7)
+
+CPU = open_fabric(torch.device("cpu"), "float32")
 
 
 @pytest.fixture(scope="module")
@@ -91,7 +93,7 @@ def test_inputs_are_warped_in_the_first_part_only(pair):
     from faceswap_hq.training.data import load_person
 
     people = [load_person(faceset, 32, SETTINGS.coverage) for faceset in pair]
-    trainer = Trainer(TRAIN, people, torch.device("cpu"))
+    trainer = Trainer(TRAIN, people, CPU)
     for share, warped in ((0.0, True), (0.49, True), (0.5, False), (1.0, False)):
         bent, target, _, _ = trainer.batch(3, share)
         assert torch.equal(bent, target) != warped

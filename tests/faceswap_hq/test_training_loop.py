@@ -22,9 +22,11 @@ from faceswap_hq.faceset import read_faceset
 from faceswap_hq.training import checkpoints, loop
 from faceswap_hq.training.checkpoints import Progress
 from faceswap_hq.training.data import load_person
-from faceswap_hq.training.loop import Budget, Trainer, choose_device, resolve_precision, train
+from faceswap_hq.training.loop import Budget, Trainer, choose_device, open_fabric, resolve_precision, train
 from faceswap_hq.training.run import load_model
 from tests.faceswap_hq.helpers import MODEL, SETTINGS, killed, leftovers, tree, write_faceset
+
+CPU = open_fabric(torch.device("cpu"), "float32")
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +80,7 @@ class TestBudget:
 class TestTrainer:
     def test_rate_rises_then_falls(self, pair):
         people = [load_person(faceset, 32, SETTINGS.coverage) for faceset in pair]
-        trainer = Trainer(replace(SETTINGS, warmup=10, final_rate=0.1), people, torch.device("cpu"))
+        trainer = Trainer(replace(SETTINGS, warmup=10, final_rate=0.1), people, CPU)
         rates = []
         for step in range(101):
             trainer.progress = Progress(step=step)
@@ -91,7 +93,7 @@ class TestTrainer:
 
     def test_a_step_reaches_everyone(self, pair):
         people = [load_person(faceset, 32, SETTINGS.coverage) for faceset in pair]
-        trainer = Trainer(SETTINGS, people, torch.device("cpu"))
+        trainer = Trainer(SETTINGS, people, CPU)
         before = {key: value.clone() for key, value in trainer.model.state_dict().items()}
         trainer.step(0.0)
         changed = {
@@ -111,7 +113,7 @@ class TestTrainer:
             replace(person, images=torch.full_like(person.images, 50 + 100 * i)) for i, person in enumerate(people)
         ]
         still = replace(SETTINGS, augment=replace(SETTINGS.augment, light=0.0, tint=0.0, flip=0.0))
-        bent, target, areas, measures = Trainer(still, people, torch.device("cpu")).batch(3)
+        bent, target, areas, measures = Trainer(still, people, CPU).batch(3)
         assert bent.shape == target.shape == (4, 3, 32, 32)
         assert areas.shape == (4, 3, 32, 32)
         assert measures.shape == (4, expression.COUNT)
@@ -123,11 +125,11 @@ class TestTrainer:
     def test_the_seed_decides_the_weights_and_no_one_elses_numbers(self, pair):
         people = [load_person(faceset, 32, SETTINGS.coverage) for faceset in pair]
         torch.manual_seed(1)
-        first = Trainer(SETTINGS, people, torch.device("cpu")).model.state_dict()
+        first = Trainer(SETTINGS, people, CPU).model.state_dict()
         after = torch.rand(1)
         torch.manual_seed(2)
-        again = Trainer(SETTINGS, people, torch.device("cpu")).model.state_dict()
-        other = Trainer(replace(SETTINGS, seed=1), people, torch.device("cpu")).model.state_dict()
+        again = Trainer(SETTINGS, people, CPU).model.state_dict()
+        other = Trainer(replace(SETTINGS, seed=1), people, CPU).model.state_dict()
         assert all(torch.equal(first[key], again[key]) for key in first)
         assert not torch.equal(first["encoder.dense.weight"], other["encoder.dense.weight"])
         torch.manual_seed(1)

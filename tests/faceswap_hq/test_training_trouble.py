@@ -16,11 +16,13 @@ from faceswap_hq import files
 from faceswap_hq.errors import UserError
 from faceswap_hq.training import checkpoints
 from faceswap_hq.training.checkpoints import Progress
-from faceswap_hq.training.loop import Budget, Trainer, train
+from faceswap_hq.training.loop import Budget, Trainer, open_fabric, train
 from faceswap_hq.training.profiling import PHASES
 from faceswap_hq.training.run import load_model
 from tests.faceswap_hq.helpers import SETTINGS, killed, leftovers, tree, write_faceset
 from tests.faceswap_hq.test_training_loop import same, stop_at
+
+CPU = open_fabric(torch.device("cpu"), "float32")
 
 
 @pytest.fixture(scope="module")
@@ -147,7 +149,7 @@ class TestAverage:
         from faceswap_hq.training.data import load_person
 
         people = [load_person(faceset, 32, SETTINGS.coverage) for faceset in pair]
-        trainer = Trainer(self.SETTINGS, people, torch.device("cpu"))
+        trainer = Trainer(self.SETTINGS, people, CPU)
         expected = trainer.model.encoder.dense.weight.detach().clone()
         for step in range(4):
             trainer.progress = Progress(step=step)
