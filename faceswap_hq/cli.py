@@ -103,8 +103,9 @@ def train(
         Path | None, typer.Option(help="Run directory, resumed if there; default models/SRC-DST, CAST or TO+ADD.")
     ] = None,
     preset: Annotated[
-        str, typer.Option(help="fast (128 px, CPU), hq (256), ultra (512), beckmann2023, or a YAML file.")
-    ] = "fast",
+        str | None,
+        typer.Option(help="fast (128 px, CPU; default), hq (256), ultra (512), beckmann2023, or a YAML file."),
+    ] = None,
     minutes: Annotated[
         float | None, typer.Option(min=0.01, help="Train for so long in total, over all sessions.")
     ] = None,
@@ -125,8 +126,9 @@ def train(
     from dataclasses import replace
 
     from faceswap_hq.extract import ExtractSettings
+    from faceswap_hq.faceset import read_faceset
     from faceswap_hq.facesets import members, open_person
-    from faceswap_hq.training.loop import Budget, is_helper
+    from faceswap_hq.training.loop import Budget, helped_facesets
     from faceswap_hq.training.loop import train as run
     from faceswap_hq.training.run import read_config
     from faceswap_hq.training.settings import load_preset
@@ -138,13 +140,18 @@ def train(
         raise UserError("Give either --cast, or --add, or --src and --dst.")
     if (add is None) != (to is None):
         raise UserError("--add and --to belong together.", "--add CLIP --to MODEL")
-    settings = load_preset(preset) if to is None else read_config(find_model(to))[0]
+    if to is not None and preset is not None:
+        raise UserError("--to says the preset: the trained model's. Leave --preset out.")
+    settings = load_preset(preset or "fast") if to is None else read_config(to)[0]
     if seed is not None:
         settings = replace(settings, seed=seed)
     people = members(cast) if cast is not None else [path for path in (add, src, dst) if path is not None]
     if cast is None and add is None and len(people) < 2:
         raise UserError("Training takes two people.", "Give --src A --dst B, or --cast DIR with a clip of each person.")
     facesets = []
+    helped = helped_facesets()  # by the process that started this one, which speaks for both
+    if helped:
+        facesets, people = [read_faceset(path) for path in helped], []
     for person in people:
         try:
             faceset, report = open_person(person, ExtractSettings(backend=backend), _frames)
@@ -160,12 +167,12 @@ def train(
     if len(facesets) < 2 and to is None:
         raise UserError(f"{cast} shows {len(facesets)} people with usable faces; training takes two or more.")
     if to is not None:
-        target = model or to.with_name(f"{to.resolve().name}+{facesets[0].name}")
+        target = model or to.resolve().with_name(f"{to.resolve().name}+{facesets[0].name}")
     else:
         name = cast.resolve().name if cast is not None else f"{facesets[0].name}-{facesets[1].name}"
         target = model or Path("models") / name
     budget = Budget(steps=steps, minutes=None if steps else minutes or settings.minutes)
-    if is_helper():  # the first process speaks for all
+    if helped:
         run(target, facesets, settings, budget, device=device, base=to, devices=devices)
         return
     with _training_progress(budget) as report_step:

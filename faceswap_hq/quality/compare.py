@@ -238,10 +238,9 @@ def compare_clips(
     if identity_model is not None and source is not None:
         looks = embed_clip(source, identity_model, most=source_frames)
     with contextlib.closing(_triples(target, swap, truth, first)) as frames:
-        try:
-            return compare_frames(frames, identity_model=identity_model, source=looks, every=every)
-        except ValueError as error:
-            raise UserError(f"{swap} cannot be compared with {target}: {error}") from error
+        return compare_frames(
+            frames, identity_model=identity_model, source=looks, every=every, name=f"{swap} and {target}"
+        )
 
 
 def compare_frames(
@@ -250,6 +249,7 @@ def compare_frames(
     identity_model: IdentityModel | None = None,
     source: np.ndarray | None = None,
     every: int = 1,
+    name: str = "fake and target",
 ) -> FakeQuality:
     """Measure a fake that need not be a file; only the last few frames are held.
 
@@ -258,10 +258,13 @@ def compare_frames(
         identity_model: The recognition network; None leaves identity out.
         source: Embeddings of person A, (N, D), as :func:`embed_clip` makes them; needed for identity.
         every: Measure every so many frames; flicker and jitter then compare frames that far apart.
+        name: What is compared, for the error.
 
     Raises:
-        ValueError: If target and fake have different sizes.
+        UserError: If target and fake have different sizes.
     """
+    if every < 1:
+        raise ValueError("every must be at least 1.")
     series = _Series()
     counts = [0, 0]
     compared = 0
@@ -273,7 +276,7 @@ def compare_frames(
                 continue
             if real.shape != fake.shape:
                 sizes = " and ".join(f"{image.shape[1]}x{image.shape[0]}" for image in (real, fake))
-                raise ValueError(f"their pictures are {sizes}.")
+                raise UserError(f"{name} cannot be compared: their pictures are {sizes}.")
             if cut(real):
                 finder.reset()
                 fake_finder.reset()

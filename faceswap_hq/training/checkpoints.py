@@ -36,7 +36,7 @@ class Progress:
     slowdown: float = 1.0
     """Factor of the learning rate: halved each time the loss ran away."""
     loss: float | None = None
-    """Running mean of the loss; None before the first step of a session."""
+    """Running mean of the loss; None before the first step of the run."""
 
 
 def save(
@@ -91,11 +91,8 @@ def save(
 
 
 def _loss_of(path: Path) -> float:
-    try:
-        loss = files.read_json(path / _STATE)["loss"]
-        return float(loss) if loss is not None else math.inf
-    except (UserError, KeyError, TypeError, ValueError):
-        return math.inf
+    progress = progress_of(path)
+    return math.inf if progress is None or progress.loss is None else progress.loss
 
 
 def save_tensors(tensors: dict[str, Tensor], path: Path) -> None:
@@ -144,6 +141,8 @@ def restore(
             _load_optimizer(optimizer, load_file(path / _OPTIMIZER))
             if average is not None:
                 average.load_state_dict(load_file(path / _AVERAGE))
+        except torch.OutOfMemoryError:
+            raise
         except _DAMAGE as error:
             warn(f"{path} is damaged ({(str(error) or type(error).__name__).splitlines()[0]}); trying the one before.")
             damaged.append(path)
@@ -176,6 +175,18 @@ def _read(path: Path) -> Progress:
     for name in (_WEIGHTS, _OPTIMIZER, *(state["sha256"].keys() & {_AVERAGE})):
         if files.sha256_file(path / name) != state["sha256"][name]:
             raise _DamagedError(f"{name} does not match its checksum")
+    return _progress(state)
+
+
+def progress_of(path: Path) -> Progress | None:
+    """How far a checkpoint says the run had come; None if it can't be read. Nothing is checked."""
+    try:
+        return _progress(files.read_json(path / _STATE))
+    except (UserError, KeyError, TypeError, ValueError):
+        return None
+
+
+def _progress(state: dict[str, Any]) -> Progress:
     loss = state.get("loss")
     return Progress(
         step=int(state["step"]),

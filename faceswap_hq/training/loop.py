@@ -193,7 +193,7 @@ class Trainer:
         if self.settings.model.design == "compact":
             yield
             return
-        with torch.random.fork_rng():
+        with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):
             torch.manual_seed(generator(self.settings.seed, step, 3).initial_seed())
             yield
 
@@ -248,9 +248,40 @@ def open_fabric(device: torch.device, precision: str, devices: int = 1) -> Fabri
     )
 
 
-def is_helper() -> bool:
-    """Whether this process was started by another of the same training, to share its work."""
-    return int(os.environ.get("RANK", os.environ.get("LOCAL_RANK", "0"))) > 0
+_HELPER = "FACESWAP_HQ_HELPER"
+
+
+def helped_facesets() -> list[Path]:
+    """The facesets to train on, in a process that another of the same training started to share its work; or none."""
+    given = os.environ.get(_HELPER)
+    return [Path(part) for part in given.split(os.pathsep)] if given else []
+
+
+def _check_devices(device: torch.device, devices: int) -> None:
+    """Raise a UserError for processes that cannot be had."""
+    if devices == 1:
+        return
+    if device.type not in ("cpu", "cuda") or device.index is not None:
+        raise UserError(f"--devices {devices} goes with --device cuda or cpu, not {device}.")
+    if device.type == "cuda" and devices > torch.cuda.device_count():
+        raise UserError(f"There are {torch.cuda.device_count()} GPUs here, not {devices}.")
+    if not helped_facesets() and "LOCAL_RANK" in os.environ:
+        raise UserError(
+            "This process is part of a distributed job already (LOCAL_RANK is set).",
+            "Start the plain command once, without torchrun: --devices starts the other processes.",
+        )
+
+
+def _launch(fabric: Fabric, facesets: list[Faceset]) -> None:
+    """Start the other processes; they run this very program again and are told the facesets that were found."""
+    if helped_facesets():
+        fabric.launch()
+        return
+    os.environ[_HELPER] = os.pathsep.join(str(faceset.path.resolve()) for faceset in facesets)
+    try:
+        fabric.launch()
+    finally:
+        del os.environ[_HELPER]
 
 
 def resolve_precision(settings: TrainSettings, people: list[PersonData], device: torch.device) -> TrainSettings:
@@ -329,6 +360,10 @@ def train(
         UserError: For a directory that is something else or in use, a damaged run, or a loss that is no number.
     """
     where = choose_device(device)
+    _check_devices(where, devices)
+    helper = bool(helped_facesets())
+    if helper:  # Ctrl-C reaches everybody; the first process decides
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
     people = [load_person(faceset, settings.model.resolution, settings.coverage) for faceset in facesets]
     grown = None if base is None else load_model(base)[0]
     sources = {} if base is None else dict(runs.read_config(base)[1])
@@ -336,23 +371,22 @@ def train(
     sources |= {faceset.name: str(faceset.path.name) for faceset in facesets}
     if len(sources) != known + len(facesets):
         raise UserError("Two people have the same name.", "Rename a clip or faceset: its name is the person's name.")
-    alone = contextlib.nullcontext() if is_helper() else files.lock_beside(run, wait=False)
-    with alone:
-        settings = runs.prepare(run, settings, sources)
+    with contextlib.nullcontext() if helper else files.lock_beside(run, wait=False), _enough_memory(settings):
+        settings = runs.prepare(run, settings, sources, known)
         if settings.precision == "auto":
             if devices > 1:  # they must agree without having measured
                 settings = replace(settings, precision="bfloat16" if where.type == "cuda" else "float32")
             else:
                 settings = resolve_precision(settings, people, where)
-            if not is_helper():
-                runs.write_config(run, settings, sources)
+            if not helper:
+                runs.write_config(run, settings, sources, known)
         faces = sum(len(person.images) for person in people)
         many = f" × {devices}" if devices > 1 else ""
         say(f"training on {where}{many}, {settings.precision}, {len(people)} people, {faces} faces")
-        if not is_helper():
+        if not helper:
             checkpoints.clean(run)
         fabric = open_fabric(where, settings.precision, devices)
-        fabric.launch()
+        _launch(fabric, facesets)
         trainer = Trainer(settings, people, fabric, fresh=not checkpoints.found(run), base=grown)
         resumed = _restored(run, trainer, warn)
         if resumed is not None:
@@ -361,6 +395,18 @@ def train(
         profile = StepProfile(run, where, say) if profiled and fabric.is_global_zero else None
         with contextlib.closing(profile) if profile else contextlib.nullcontext():
             return _train(run, trainer, budget, report, warn, profile or (lambda: None))
+
+
+@contextlib.contextmanager
+def _enough_memory(settings: TrainSettings) -> Iterator[None]:
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        less = max(1, settings.batch // 2)
+        raise UserError(
+            f"The GPU's memory does not hold a step of {settings.batch} faces a person.",
+            f"Train into a new directory with a smaller batch: a YAML file of the preset with `batch: {less}`.",
+        ) from error
 
 
 def _restored(run: Path, trainer: Trainer, warn: Callable[[str], None]) -> Progress | None:
@@ -384,6 +430,7 @@ def _train(
 ) -> Result:
     settings = trainer.settings
     running = _running(trainer)
+    odd = 0
     speed = 0.0
     saved = shown = logged = trainer.progress.seconds
     _preview(run, trainer)
@@ -393,15 +440,19 @@ def _train(
             losses = trainer.step(share)
             now = time.perf_counter()
             taken, clock = now - clock, now
-            if not losses["total"] < _RUNAWAY * running.get("total", math.inf):  # no number neither
-                trainer = _rolled_back(run, trainer, losses["total"], taken, warn)
+            usual = losses["total"] < _RUNAWAY * running.get("total", math.inf)
+            odd = 0 if usual else odd + 1
+            if odd == _IN_A_ROW or not math.isfinite(losses["total"]):
+                trainer, odd = _rolled_back(run, trainer, losses["total"], taken, warn), 0
                 running = _running(trainer)
                 continue
-            running = {key: 0.95 * running.get(key, value) + 0.05 * value for key, value in losses.items()}
+            if usual:
+                running = {key: 0.95 * running.get(key, value) + 0.05 * value for key, value in losses.items()}
             trainer.progress = replace(
                 trainer.progress,
                 step=trainer.progress.step + 1,
                 seconds=trainer.progress.seconds + taken,
+                slowdown=min(1.0, trainer.progress.slowdown * 2 ** (1 / _RECOVERY)),
                 loss=running["total"],
             )
             rate = settings.batch * len(trainer.people) * trainer.fabric.world_size / taken
@@ -433,8 +484,10 @@ def _running(trainer: Trainer) -> dict[str, float]:
     return {} if trainer.progress.loss is None else {"total": trainer.progress.loss}
 
 
-_RUNAWAY = 3.0  # the loss of one step over its running mean from which training has left its way
+_RUNAWAY = 3.0  # a step's loss over its running mean that is odd; an odd batch comes, but
+_IN_A_ROW = 3  # as many odd steps one after the other mean that training has left its way
 _SLOWEST = 1 / 16
+_RECOVERY = 1000  # good steps after which the learning rate has doubled again
 
 
 def _rolled_back(
@@ -481,7 +534,8 @@ def _save(run: Path, trainer: Trainer) -> None:
     if not trainer.fabric.is_global_zero:
         return
     trainer.remember()
-    if not checkpoints.found(run) or checkpoints.found(run)[0].name != f"step-{trainer.progress.step:07d}":
+    newest = next(iter(checkpoints.found(run)), None)
+    if newest is None or checkpoints.progress_of(newest) != trainer.progress:
         checkpoints.save(
             run, trainer.model, trainer.optimizer, trainer.progress, trainer.settings.keep, trainer.average
         )
@@ -506,6 +560,9 @@ def _stop_requests() -> Iterator[list[int]]:
             raise KeyboardInterrupt
         received.append(number)
 
+    if helped_facesets():  # the first process decides
+        yield received
+        return
     try:
         before = {s: signal.signal(s, handle) for s in (signal.SIGINT, signal.SIGTERM)}
     except ValueError:  # not the main thread: signals are not ours to catch

@@ -32,7 +32,7 @@ def sheet(model: SwapAutoencoder, people: list[PersonData], rows: int = 6, first
     """
     resolution = model.settings.resolution
     device = next(model.parameters()).device
-    was_training = model.training
+    modes = {module: module.training for module in model.modules()}  # a frozen encoder stays in evaluation
     model.eval()
     columns: list[tuple[str, torch.Tensor]] = []
     for i, data in enumerate(people, first):
@@ -47,7 +47,8 @@ def sheet(model: SwapAutoencoder, people: list[PersonData], rows: int = 6, first
             habit = data.measures.cpu().numpy()
             wanted = torch.from_numpy(model.adapted(measures.cpu().numpy(), habit, other)).to(device)
             columns.append((f"{data.name} > {model.people[other]}", model.swap(faces, wanted, other)[0]))
-    model.train(was_training)
+    for module, training in modes.items():
+        module.training = training
     header = np.full((22, len(columns) * resolution, 3), 24, np.uint8)
     for n, (title, _) in enumerate(columns):
         place = (n * resolution + 4, 15)

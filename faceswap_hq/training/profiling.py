@@ -40,7 +40,8 @@ class StepProfile:
         self._path, self._say = run / "profile.txt", say
         self._skip, self._plain, self._steps = skip, plain, steps
         activities = [ProfilerActivity.CPU]
-        if device.type == "cuda":
+        self._gpu = device.type == "cuda"
+        if self._gpu:
             activities.append(ProfilerActivity.CUDA)
         self._profiler = profile(activities=activities)
         self._stamps: list[float] = []
@@ -64,7 +65,12 @@ class StepProfile:
     def _report(self) -> str:
         taken = np.diff(self._stamps[self._skip - 1 : self._skip + self._plain]) * 1000
         found = self._profiler.key_averages()
-        total = {event.key: event.cpu_time_total / 1000 / self._steps for event in found if event.key in PHASES}
+        clock = "device" if self._gpu else "cpu"  # a GPU works behind the processor's back
+        total = {
+            event.key: getattr(event, f"{clock}_time_total") / 1000 / self._steps
+            for event in found
+            if event.key in PHASES
+        }
         whole = sum(total[phase] for phase in PHASES if phase != "batch")  # the batch is made inside "forward"
         total["forward"] -= total["batch"]
         lines = [
@@ -73,6 +79,6 @@ class StepProfile:
             f"Under the profiler, mean of {self._steps} steps:",
             *(f"  {phase:<9}{total[phase]:9.1f} ms {100 * total[phase] / whole:5.1f} %" for phase in PHASES),
             "",
-            found.table(sort_by="self_cpu_time_total", row_limit=30, max_name_column_width=48),
+            found.table(sort_by=f"self_{clock}_time_total", row_limit=30, max_name_column_width=48),
         ]
         return "\n".join(lines) + "\n"

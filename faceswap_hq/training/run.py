@@ -35,13 +35,14 @@ class ModelCard:
     model: ModelSettings
 
 
-def prepare(run: Path, settings: TrainSettings, people: dict[str, str]) -> TrainSettings:
+def prepare(run: Path, settings: TrainSettings, people: dict[str, str], taken_over: int = 0) -> TrainSettings:
     """Make a run directory, or check that an existing one is this very run.
 
     Args:
         run: Directory.
         settings: What the run is to be trained with.
         people: Name ► where the faces came from, in the decoders' order.
+        taken_over: How many of them, the first, are another run's, as they were there.
 
     Returns:
         The settings to use: those of the existing run where there is one (``precision`` stays what was measured).
@@ -59,13 +60,18 @@ def prepare(run: Path, settings: TrainSettings, people: dict[str, str]) -> Train
                 "Nothing was changed. Restore its config.yaml, or choose another directory with --model.",
             )
         run.mkdir(parents=True, exist_ok=True)
-        write_config(run, settings, people)
+        write_config(run, settings, people, taken_over)
         return settings
     old, old_people = read_config(run)
     if list(old_people) != list(people):
         raise UserError(
             f"{run} was trained on {', '.join(old_people)}, not on {', '.join(people)}.",
             "Train the other people into another directory with --model.",
+        )
+    if _taken_over(config) != taken_over:
+        raise UserError(
+            f"{run} was begun {'by adding a person to another model' if _taken_over(config) else 'from nothing'}.",
+            "Go on as it was begun, or train into another directory with --model.",
         )
     changed = [
         key
@@ -80,7 +86,7 @@ def prepare(run: Path, settings: TrainSettings, people: dict[str, str]) -> Train
     return old
 
 
-def write_config(run: Path, settings: TrainSettings, people: dict[str, str]) -> None:
+def write_config(run: Path, settings: TrainSettings, people: dict[str, str], taken_over: int = 0) -> None:
     """Write ``config.yaml``."""
     files.write_yaml(
         run / "config.yaml",
@@ -89,6 +95,7 @@ def write_config(run: Path, settings: TrainSettings, people: dict[str, str]) -> 
             "version": VERSION,
             "toolkit": faceswap_hq.__version__,
             "people": [{"name": name, "faces": faces} for name, faces in people.items()],
+            "taken_over": taken_over,
             "settings": to_dict(settings),
         },
     )
@@ -111,6 +118,11 @@ def read_config(run: Path) -> tuple[TrainSettings, dict[str, str]]:
         return from_dict(TrainSettings, value["settings"], str(path)), people
     except (KeyError, TypeError, AttributeError) as error:
         raise UserError(f"{path} is damaged: {error}.", hint) from error
+
+
+def _taken_over(config: Path) -> int:
+    value = files.read_yaml(config).get("taken_over", 0)
+    return value if isinstance(value, int) else 0
 
 
 def _check_version(path: Path, value: dict[str, Any]) -> None:

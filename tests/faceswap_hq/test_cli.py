@@ -332,6 +332,8 @@ TRAIN = [
     (["--add", "FACES0"], "--add and --to belong together"),
     (["--add", "FACES0", "--to", "nowhere"], "is missing"),
     (["--add", "FACES0", "--to", "models/anna-ben", "--steps", "1"], "the same name"),
+    (["--add", "FACES2", "--to", "models/anna-ben", "--preset", "fast"], "Leave --preset out"),
+    ([*PAIR, "--devices", "2", "--device", "mps"], "'mps' cannot be used"),
     (["--cast", "nowhere"], "nowhere is not a folder"),
     (["--cast", "FACES0"], "is one person's faceset"),
 ]

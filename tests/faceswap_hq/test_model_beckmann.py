@@ -80,6 +80,16 @@ def test_remembering_leaves_the_normalisation_alone(model):
 
 
 @pytest.mark.slow
+def test_a_person_added_later_leaves_the_encoder_alone(pair, tmp_path):
+    """Its normalisation too, although previews are drawn on the way."""
+    train(tmp_path / "base", pair, TRAIN, Budget(steps=2), device="cpu")
+    cem = write_faceset(tmp_path / "cem.faceset", seed=3)
+    train(tmp_path / "grown", [cem], TRAIN, Budget(steps=2), device="cpu", base=tmp_path / "base")
+    old, new = (load_model(tmp_path / name)[0].encoder.state_dict() for name in ("base", "grown"))
+    assert all(torch.equal(value, new[key]) for key, value in old.items())
+
+
+@pytest.mark.slow
 def test_stopped_and_resumed_is_the_same(pair, tmp_path):
     settings = replace(TRAIN, ema=0.9)
     train(tmp_path / "a", pair, settings, Budget(steps=4), device="cpu")
