@@ -70,6 +70,7 @@ def test_by_default_it_draws_from_the_targets_own_code(model):
         model.swap(None, measures, 1)
 
 
+@pytest.mark.slow
 def test_remembering_leaves_the_normalisation_alone(model):
     model.train()
     before = {key: value.clone() for key, value in model.encoder.state_dict().items()}
