@@ -31,6 +31,12 @@ def model() -> SwapAutoencoder:
     return SwapAutoencoder(LITTLE, ["anna", "ben"]).eval()
 
 
+@pytest.fixture
+def forgetful(monkeypatch) -> None:
+    """EfficientNet looks at 512 remembered faces for every preview: minutes, for nothing that is tested here."""
+    monkeypatch.setattr(Trainer, "remember", lambda self: None)
+
+
 @pytest.fixture(scope="module")
 def pair(tmp_path_factory) -> list:
     folder = tmp_path_factory.mktemp("facesets")
@@ -81,7 +87,7 @@ def test_remembering_leaves_the_normalisation_alone(model):
 
 
 @pytest.mark.slow
-def test_a_person_added_later_leaves_the_encoder_alone(pair, tmp_path):
+def test_a_person_added_later_leaves_the_encoder_alone(pair, tmp_path, forgetful):
     """Its normalisation too, although previews are drawn on the way."""
     train(tmp_path / "base", pair, TRAIN, Budget(steps=2), device="cpu")
     cem = write_faceset(tmp_path / "cem.faceset", seed=3)
@@ -91,7 +97,7 @@ def test_a_person_added_later_leaves_the_encoder_alone(pair, tmp_path):
 
 
 @pytest.mark.slow
-def test_stopped_and_resumed_is_the_same(pair, tmp_path):
+def test_stopped_and_resumed_is_the_same(pair, tmp_path, forgetful):
     settings = replace(TRAIN, ema=0.9)
     train(tmp_path / "a", pair, settings, Budget(steps=4), device="cpu")
     train(tmp_path / "b", pair, settings, Budget(steps=4), device="cpu", report=stop_at(2))
