@@ -128,7 +128,8 @@ def train(
     from faceswap_hq.extract import ExtractSettings
     from faceswap_hq.faceset import read_faceset
     from faceswap_hq.facesets import members, open_person
-    from faceswap_hq.training.loop import Budget, helped_facesets
+    from faceswap_hq.training.devices import helped_facesets
+    from faceswap_hq.training.loop import Budget
     from faceswap_hq.training.loop import train as run
     from faceswap_hq.training.run import read_config
     from faceswap_hq.training.settings import load_preset

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
-import math
 import os
 import shutil
 from collections import Counter
@@ -274,6 +272,7 @@ class _Clip:
         height, width = frame.image.shape[:2]
         x, y = landmarks[:, 0], landmarks[:, 1]
         outside = float(np.mean((x < 0) | (y < 0) | (x > width) | (y > height)))
+        yaw, pitch, roll = alignment.pose(landmarks)
         row = faceset.FaceRow(
             file=f"faces/{self.number:03d}{frame.index:06d}.jpg" if self.number else f"faces/{frame.index:06d}.jpg",
             source=self.names[frame.index] if self.pictures else self.sources[0].name,
@@ -282,8 +281,7 @@ class _Clip:
             landmarks=landmarks,
             landmarks_crop=alignment.transform(landmarks, matrix),
             matrix=matrix,
-            yaw=math.nan, pitch=math.nan, roll=math.nan,  # for all at once, in `select`
-            sharpness=sharpness(crop), size=float(bottom - top),
+            yaw=yaw, pitch=pitch, roll=roll, sharpness=sharpness(crop), size=float(bottom - top),
         )  # fmt: skip
         path = self._path(track, frame.index)
         options = [cv2.IMWRITE_JPEG_QUALITY, 97, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444]
@@ -319,11 +317,7 @@ class _Clip:
             else:
                 os.replace(path, self.work / row.file)
                 kept.append(row)
-        poses = alignment.poses(np.stack([row.landmarks for row in kept])) if kept else []
-        return [
-            dataclasses.replace(row, yaw=yaw, pitch=pitch, roll=roll)
-            for row, (yaw, pitch, roll) in zip(kept, poses, strict=True)
-        ]
+        return kept
 
 
 def _every(frames: Any, step: int) -> Any:

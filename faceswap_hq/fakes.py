@@ -19,7 +19,7 @@ from faceswap_hq import files, provenance, render
 from faceswap_hq.errors import UserError
 from faceswap_hq.model import SwapAutoencoder
 from faceswap_hq.render import Advance, Counts, Plan, RenderSettings
-from faceswap_hq.training.loop import choose_device
+from faceswap_hq.training.devices import choose_device
 from faceswap_hq.training.run import ModelCard, load_model
 
 FORMAT = "faceswap-hq manifest"

@@ -144,16 +144,10 @@ def pose(landmarks: np.ndarray) -> tuple[float, float, float]:
     For 478 points the rotation is the one that best turns the canonical face onto the landmarks (Kabsch 1976), with
     MediaPipe's z as depth. For 68 points, which have no depth, it is the one whose projection fits best.
     """
-    return poses(landmarks[None])[0]
-
-
-def poses(landmarks: np.ndarray) -> list[tuple[float, float, float]]:
-    """:func:`pose` of (N, 478 or 68, 2 or 3) landmarks; all at once takes hardly longer than one."""
-    rotation = np.stack([_head(points) for points in landmarks]) if landmarks.shape[1] == 68 else _heads(landmarks)
-    yaw = np.arcsin(np.clip(-rotation[:, 0, 2], -1, 1))
-    pitch = np.arctan2(rotation[:, 1, 2], rotation[:, 2, 2])
-    roll = np.arctan2(rotation[:, 0, 1], rotation[:, 0, 0])
-    return [(y, p, r) for y, p, r in np.degrees(np.stack([yaw, pitch, roll], 1)).tolist()]
+    rotation = _head(landmarks)
+    (right, up, ahead), (_, _, level), (_, _, away) = rotation.tolist()
+    yaw = math.asin(min(max(-ahead, -1.0), 1.0))
+    return math.degrees(yaw), math.degrees(math.atan2(level, away)), math.degrees(math.atan2(up, right))
 
 
 def frontal(landmarks: np.ndarray) -> np.ndarray:
@@ -185,20 +179,15 @@ def frontal(landmarks: np.ndarray) -> np.ndarray:
 def _head(landmarks: np.ndarray) -> np.ndarray:
     """Rotation (3, 3) of the canonical face onto the landmarks."""
     indices, canonical = _rigid(len(landmarks))
-    model = (canonical - canonical.mean(0)) * (1.0, -1.0, -1.0)  # image axes: y down, z away
+    flip = np.array([1.0, -1.0, -1.0])  # image axes: y down, z away
+    model = (canonical - canonical.mean(0)) * flip
     if len(landmarks) == 68:
         points = landmarks[indices, :2].astype(np.float64)
         return _rotation_without_depth(model, points)
-    return _heads(landmarks[None])[0]
-
-
-def _heads(landmarks: np.ndarray) -> np.ndarray:
-    """Rotations (N, 3, 3) of the canonical face onto (N, 478, 3) landmarks."""
-    indices, canonical = _rigid(landmarks.shape[1])
-    model = (canonical - canonical.mean(0)) * (1.0, -1.0, -1.0)
-    points = landmarks[:, indices].astype(np.float64)
-    u, _, vt = np.linalg.svd((points - points.mean(1, keepdims=True)).transpose(0, 2, 1) @ model)
-    u[:, :, 2] *= np.where(np.linalg.det(u @ vt) < 0, -1.0, 1.0)[:, None]
+    points = landmarks[indices].astype(np.float64)
+    u, _, vt = np.linalg.svd((points - points.mean(0)).T @ model)
+    if np.linalg.det(u @ vt) < 0:
+        u[:, 2] = -u[:, 2]
     return u @ vt
 
 

@@ -20,6 +20,7 @@ from torch.nn import functional as F
 from faceswap_hq.errors import UserError
 from faceswap_hq.faces import expression
 from faceswap_hq.model import beckmann
+from faceswap_hq.model.blocks import Residual, stages
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,43 +112,13 @@ class Opening(nn.Module):
         return F.leaky_relu(self.dense(torch.cat([code, known], 1)).view(-1, self.channels, 8, 8), 0.1)
 
 
-class Upscale(nn.Module):
-    """Doubles the side: 3 × 3 convolution to four times the channels, then sub-pixel shuffle (Shi et al. 2016)."""
-
-    def __init__(self, channels_in: int, channels_out: int) -> None:
-        super().__init__()
-        self.convolution = nn.Conv2d(channels_in, channels_out * 4, 3, padding=1)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, C, H, W) ► (B, C', 2H, 2W)."""
-        return F.leaky_relu(F.pixel_shuffle(self.convolution(x), 2), 0.1)
-
-
-class Residual(nn.Module):
-    """Two 3 × 3 convolutions around which the input is carried."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.first = nn.Conv2d(channels, channels, 3, padding=1)
-        self.second = nn.Conv2d(channels, channels, 3, padding=1)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Keeps the shape."""
-        return F.leaky_relu(x + self.second(F.leaky_relu(self.first(x), 0.1)), 0.1)
-
-
 class Decoder(nn.Module):
     """One person: (B, base_channels, 8, 8) ► (B, 4, S, S), face in RGB and mask, as logits."""
 
     def __init__(self, settings: ModelSettings) -> None:
         super().__init__()
-        layers: list[nn.Module] = []
-        previous = settings.base_channels
-        for channels, blocks in zip(settings.decoder_channels, settings.residual, strict=True):
-            layers += [Upscale(previous, channels), *(Residual(channels) for _ in range(blocks))]
-            previous = channels
-        self.stages = nn.Sequential(*layers)
-        self.head = nn.Conv2d(previous, 16, 3, padding=1)
+        self.stages = stages(settings.base_channels, settings.decoder_channels, settings.residual, slope=0.1)
+        self.head = nn.Conv2d(settings.decoder_channels[-1], 16, 3, padding=1)
 
     def forward(self, x: Tensor) -> Tensor:
         """Draw a batch of faces."""

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from faceswap_hq.errors import UserError
+from faceswap_hq.model.blocks import stages
 
 if TYPE_CHECKING:
     from faceswap_hq.model.autoencoder import ModelSettings
@@ -74,37 +75,13 @@ class Inter(nn.Module):
         return F.leaky_relu(F.interpolate(opened, scale_factor=2.0, mode="nearest"), 0.01)
 
 
-class _Residual(nn.Module):
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.first = nn.Conv2d(channels, channels, 3, padding=1)
-        self.second = nn.Conv2d(channels, channels, 3, padding=1)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return F.leaky_relu(x + self.second(F.leaky_relu(self.first(x), 0.2)), 0.2)
-
-
-class _Upscale(nn.Module):
-    def __init__(self, before: int, after: int) -> None:
-        super().__init__()
-        self.convolution = nn.Conv2d(before, after * 4, 3, padding=1)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return F.leaky_relu(F.pixel_shuffle(self.convolution(x), 2), 0.2)
-
-
 class SubpixelDecoder(nn.Module):
     """One person: (B, base_channels, 16, 16) ► (B, 4, S, S): face as logits, and a mask that is opaque everywhere."""
 
     def __init__(self, settings: ModelSettings) -> None:
         super().__init__()
-        layers: list[nn.Module] = []
-        previous = settings.base_channels
-        for channels, blocks in zip(settings.decoder_channels, settings.residual, strict=True):
-            layers += [_Upscale(previous, channels), *(_Residual(channels) for _ in range(blocks))]
-            previous = channels
-        self.stages = nn.Sequential(*layers)
-        self.head = nn.Conv2d(previous, 3, 3, padding=1)
+        self.stages = stages(settings.base_channels, settings.decoder_channels, settings.residual, slope=0.2)
+        self.head = nn.Conv2d(settings.decoder_channels[-1], 3, 3, padding=1)
 
     def forward(self, x: Tensor) -> Tensor:
         """Draw a batch of faces."""

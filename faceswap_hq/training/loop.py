@@ -3,36 +3,28 @@
 from __future__ import annotations
 
 import contextlib
-import copy
 import math
-import os
 import signal
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
-from lightning_fabric import Fabric
-from torch import nn
-from torch.autograd.profiler import record_function
 
 from faceswap_hq import files
 from faceswap_hq.errors import UserError
-from faceswap_hq.faces import expression
 from faceswap_hq.faceset import Faceset
-from faceswap_hq.model import SwapAutoencoder
-from faceswap_hq.model.beckmann import EfficientEncoder
 from faceswap_hq.training import checkpoints, preview
 from faceswap_hq.training import run as runs
-from faceswap_hq.training.augmentation import augment, central
 from faceswap_hq.training.checkpoints import Progress
-from faceswap_hq.training.data import PersonData, batch_indices, generator, load_person, remembered, sampling_weights
-from faceswap_hq.training.losses import reconstruction_loss
+from faceswap_hq.training.data import load_person
+from faceswap_hq.training.devices import check_devices, choose_device, helped_facesets, launch, open_fabric
 from faceswap_hq.training.profiling import StepProfile
 from faceswap_hq.training.run import load_model
 from faceswap_hq.training.settings import TrainSettings
+from faceswap_hq.training.trainer import Trainer, resolve_precision
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,251 +70,6 @@ Report = Callable[[Progress, float, dict[str, float], float], None]
 """Called after each step with progress, share of the budget, running losses and faces/s."""
 
 
-class _Drawing(nn.Module):
-    """A step's forward pass as one call: everybody's faces, one person after the other, each by their own decoder."""
-
-    def __init__(self, model: SwapAutoencoder, first: int, batch: int) -> None:
-        super().__init__()
-        self.model, self.first, self.batch = model, first, batch
-
-    def forward(self, bent: torch.Tensor, measures: torch.Tensor) -> list[tuple[torch.Tensor, torch.Tensor]]:
-        """(P·B, 3, S, S) and (P·B, F) ► face and mask logits of each person."""
-        codes = self.model.encode(bent, measures).split(self.batch)
-        return [self.model.decode(code, i) for i, code in enumerate(codes, self.first)]
-
-
-class Trainer:
-    """The state of a run in memory: model, optimiser, data, progress.
-
-    Args:
-        settings: Settings with a resolved precision.
-        people: Data, one a decoder.
-        fabric: Where and how to train (:func:`open_fabric`), launched.
-        fresh: False where weights will be restored anyway: pretrained ones are not asked for.
-        base: A trained model that ``people`` are added to; all but their decoders stay as they are.
-    """
-
-    def __init__(
-        self,
-        settings: TrainSettings,
-        people: list[PersonData],
-        fabric: Fabric,
-        fresh: bool = True,
-        base: SwapAutoencoder | None = None,
-    ) -> None:
-        self.settings, self.fabric, self.device, self.base = settings, fabric, fabric.device, base
-        self.people = [person.to(self.device) for person in people]
-        self.weights = sampling_weights(people, settings.pose_matching)
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(settings.seed)
-            known = [] if base is None else list(base.people)
-            model = SwapAutoencoder(settings.model, [*known, *(person.name for person in people)])
-        self.first = len(known)
-        if base is not None:
-            model.grow_from(base)
-            model.encoder.eval()
-        elif isinstance(model.encoder, EfficientEncoder) and settings.pretrained and fresh:
-            model.encoder.load_imagenet()
-        for number, person in enumerate(self.people, self.first):
-            model.learn_habits(number, person.calibration, person.measures[remembered(person)])
-        self.model = model.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.optimizer = torch.optim.Adam(
-            [parameter for parameter in self.model.parameters() if parameter.requires_grad],
-            lr=settings.learning_rate, betas=(0.9, settings.beta2), eps=settings.epsilon, fused=True,
-        )  # fmt: skip
-        self._drawing, self._optimizer = fabric.setup(_Drawing(self.model, self.first, settings.batch), self.optimizer)
-        self.average = copy.deepcopy(self.model) if settings.ema else None
-        self.progress = Progress()
-
-    @property
-    def shown(self) -> SwapAutoencoder:
-        """What previews show and rendering gets: the running average of the weights, or the weights."""
-        return self.model if self.average is None else self.average
-
-    def remember(self) -> None:
-        """Bring the codes that the shown model remembers up to date with its encoder."""
-        resolution = self.settings.model.resolution
-        for number, person in enumerate(self.people, self.first):
-            self.shown.learn_codes(number, central(person.images[remembered(person)], resolution))
-
-    def rate(self, share: float) -> float:
-        """Learning rate after ``share`` of the budget."""
-        s = self.settings
-        warm = min(1.0, (self.progress.step + 1) / max(1, s.warmup))
-        peak = s.learning_rate * self.progress.slowdown
-        return peak * warm * (s.final_rate + (1 - s.final_rate) * 0.5 * (1 + math.cos(math.pi * share)))
-
-    def batch(
-        self, step: int, share: float = 0.0
-    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Input, target, areas (P·B, C, S, S) and expression (P·B, F) of a step for all people, one after the other."""
-        s = self.settings
-        bending = s.augment if share < s.warp_until else replace(s.augment, warp=0.0)
-        rank, world = self.fabric.global_rank, self.fabric.world_size
-        mine = torch.arange(rank * s.batch, (rank + 1) * s.batch)
-        picks = [batch_indices(w, s.batch * world, step, s.seed, i)[mine] for i, w in enumerate(self.weights)]
-        rows = torch.cat([i * s.batch * world + mine for i in range(len(self.people))])
-        images = torch.cat([p.images[k.to(self.device)] for p, k in zip(self.people, picks, strict=True)])
-        weights = torch.cat([p.weights[k.to(self.device)] for p, k in zip(self.people, picks, strict=True)])
-        measures = torch.cat([p.measures[k.to(self.device)] for p, k in zip(self.people, picks, strict=True)])
-        random = generator(s.seed, step, 2)
-        bent, target, areas, mirrored = augment(
-            images, weights, s.model.resolution, bending, random, rows=rows, of=len(rows) * world
-        )
-        sign = torch.tensor(expression.MIRROR_SIGN, device=self.device)
-        other = measures[:, list(expression.MIRROR_ORDER)] * sign
-        return bent, target, areas, torch.where(mirrored[:, None], other, measures)
-
-    def losses(self, step: int, share: float = 0.0) -> dict[str, torch.Tensor]:
-        """Forward pass of a step: the terms of the loss, summed over people."""
-        s = self.settings
-        with record_function("batch"):
-            bent, target, areas, measures = self.batch(step, share)
-        bent = bent.contiguous(memory_format=torch.channels_last)
-        with self._dice(step):
-            drawn = self._drawing(bent, measures)
-        totals: dict[str, torch.Tensor] = {}
-        for (face, mask), y, area in zip(drawn, target.split(s.batch), areas.split(s.batch), strict=True):
-            for key, value in reconstruction_loss(face, mask, y, area, s.loss).items():
-                totals[key] = totals[key] + value if key in totals else value
-        return {key: value / len(self.people) for key, value in totals.items()}
-
-    @contextlib.contextmanager
-    def _dice(self, step: int) -> Iterator[None]:
-        """Layers that are left out at random (EfficientNet's) depend on the seed and the step alone, as batches do."""
-        if self.settings.model.design == "compact":
-            yield
-            return
-        with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):
-            torch.manual_seed(generator(self.settings.seed, step, 3).initial_seed())
-            yield
-
-    def step(self, share: float) -> dict[str, float]:
-        """One optimiser step; returns the terms of the loss."""
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.rate(share)
-        self.optimizer.zero_grad(set_to_none=True)
-        with record_function("forward"):
-            losses = self.losses(self.progress.step, share)
-        with record_function("backward"):
-            self.fabric.backward(losses["total"])
-        with record_function("update"):
-            norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.settings.clip)
-            if math.isfinite(float(norm)):
-                self._optimizer.step()
-                self._average()
-            else:
-                losses["total"] = torch.full_like(losses["total"], math.nan)
-        if self.fabric.world_size > 1:
-            return {key: float(cast(torch.Tensor, self.fabric.all_reduce(v.detach()))) for key, v in losses.items()}
-        return {key: float(value.detach()) for key, value in losses.items()}
-
-    @torch.no_grad()
-    def _average(self) -> None:
-        """Draw the average a little towards the weights; more so at the start, when it has seen few of them."""
-        if self.average is None:
-            return
-        n = self.progress.step
-        share = 1 - min(self.settings.ema, (1 + n) / (10 + n))
-        torch._foreach_lerp_(list(self.average.parameters()), list(self.model.parameters()), share)
-        for own, new in zip(self.average.encoder.buffers(), self.model.encoder.buffers(), strict=True):
-            own.copy_(new)
-
-
-def open_fabric(device: torch.device, precision: str, devices: int = 1) -> Fabric:
-    """Device, precision and processes of a training, not launched yet.
-
-    Args:
-        device: ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
-        precision: ``float32`` or ``bfloat16`` (autocast).
-        devices: Processes; each has a device of its own, or the CPU. More than one train together (DDP; gloo on CPUs).
-    """
-    chosen: int | list[int] = devices
-    if devices == 1 and device.type == "cuda" and device.index is not None:
-        chosen = [device.index]
-    return Fabric(
-        accelerator=device.type,
-        devices=chosen,
-        strategy="ddp" if devices > 1 else "auto",
-        precision="bf16-mixed" if precision == "bfloat16" else "32-true",
-    )
-
-
-_HELPER = "FACESWAP_HQ_HELPER"
-
-
-def helped_facesets() -> list[Path]:
-    """The facesets to train on, in a process that another of the same training started to share its work; or none."""
-    given = os.environ.get(_HELPER)
-    return [Path(part) for part in given.split(os.pathsep)] if given else []
-
-
-def _check_devices(device: torch.device, devices: int) -> None:
-    """Raise a UserError for processes that cannot be had."""
-    if devices == 1:
-        return
-    if device.type not in ("cpu", "cuda") or device.index is not None:
-        raise UserError(f"--devices {devices} goes with --device cuda or cpu, not {device}.")
-    if device.type == "cuda" and devices > torch.cuda.device_count():
-        raise UserError(f"There are {torch.cuda.device_count()} GPUs here, not {devices}.")
-    if not helped_facesets() and "LOCAL_RANK" in os.environ:
-        raise UserError(
-            "This process is part of a distributed job already (LOCAL_RANK is set).",
-            "Start the plain command once, without torchrun: --devices starts the other processes.",
-        )
-
-
-def _launch(fabric: Fabric, facesets: list[Faceset]) -> None:
-    """Start the other processes; they run this very program again and are told the facesets that were found."""
-    if helped_facesets():
-        fabric.launch()
-        return
-    os.environ[_HELPER] = os.pathsep.join(str(faceset.path.resolve()) for faceset in facesets)
-    try:
-        fabric.launch()
-    finally:
-        del os.environ[_HELPER]
-
-
-def resolve_precision(settings: TrainSettings, people: list[PersonData], device: torch.device) -> TrainSettings:
-    """Replace precision ``auto`` by whichever of float32 and bfloat16 takes the shorter step here.
-
-    bfloat16 convolutions are faster on processors that have instructions for them and several times slower on those
-    that have not, so it is measured: one step to warm up, then the better of two, for each.
-    """
-    if settings.precision != "auto":
-        return settings
-    times = {}
-    for precision in ("float32", "bfloat16"):
-        fabric = open_fabric(device, precision)
-        trainer = Trainer(replace(settings, precision=precision), people, fabric, fresh=False)
-        taken = []
-        for _ in range(3):
-            started = time.perf_counter()
-            trainer.step(0.0)
-            taken.append(time.perf_counter() - started)
-        times[precision] = min(taken[1:])
-    return replace(settings, precision=min(times, key=lambda key: times[key]))
-
-
-def choose_device(name: str | None = None) -> torch.device:
-    """The named device, or CUDA, Apple's GPU or the CPU, whichever is there first.
-
-    Raises:
-        UserError: If the named device is not there: there is no silent falling back.
-    """
-    if name is None:
-        name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
-    try:
-        device = torch.device(name)
-        torch.zeros(1, device=device)
-    except (RuntimeError, AssertionError) as error:
-        raise UserError(
-            f"The device {name!r} cannot be used: {str(error).splitlines()[0]}", "See: faceswap-hq doctor"
-        ) from None
-    return device
-
-
 def train(
     run: Path,
     facesets: list[Faceset],
@@ -360,7 +107,7 @@ def train(
         UserError: For a directory that is something else or in use, a damaged run, or a loss that is no number.
     """
     where = choose_device(device)
-    _check_devices(where, devices)
+    check_devices(where, devices)
     helper = bool(helped_facesets())
     if helper:  # Ctrl-C reaches everybody; the first process decides
         signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -386,7 +133,7 @@ def train(
         if not helper:
             checkpoints.clean(run)
         fabric = open_fabric(where, settings.precision, devices)
-        _launch(fabric, facesets)
+        launch(fabric, [faceset.path for faceset in facesets])
         trainer = Trainer(settings, people, fabric, fresh=not checkpoints.found(run), base=grown)
         resumed = _restored(run, trainer, warn)
         if resumed is not None:

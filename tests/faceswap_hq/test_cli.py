@@ -162,7 +162,7 @@ class TestTheWholeWay:
     def test_interrupted_training_says_how_to_go_on(self, here, run, monkeypatch, actor_facesets):
         import signal
 
-        from faceswap_hq.training.loop import Trainer
+        from faceswap_hq.training.trainer import Trainer
 
         (here / "small.yaml").write_text(SETTINGS_YAML)
         real = Trainer.step

@@ -10,10 +10,12 @@ import torch
 from faceswap_hq.errors import UserError
 from faceswap_hq.faces import expression
 from faceswap_hq.model import ModelSettings, SwapAutoencoder
-from faceswap_hq.training.loop import Budget, Trainer, open_fabric, train
+from faceswap_hq.training.devices import open_fabric
+from faceswap_hq.training.loop import Budget, train
 from faceswap_hq.training.losses import LossSettings
 from faceswap_hq.training.run import load_model
 from faceswap_hq.training.settings import load_preset
+from faceswap_hq.training.trainer import Trainer
 from tests.faceswap_hq.helpers import SETTINGS, write_faceset
 from tests.faceswap_hq.test_training_loop import same, stop_at
 

@@ -22,8 +22,10 @@ from faceswap_hq.faceset import read_faceset
 from faceswap_hq.training import checkpoints, loop
 from faceswap_hq.training.checkpoints import Progress
 from faceswap_hq.training.data import load_person
-from faceswap_hq.training.loop import Budget, Trainer, choose_device, open_fabric, resolve_precision, train
+from faceswap_hq.training.devices import choose_device, open_fabric
+from faceswap_hq.training.loop import Budget, train
 from faceswap_hq.training.run import load_model
+from faceswap_hq.training.trainer import Trainer, resolve_precision
 from tests.faceswap_hq.helpers import MODEL, SETTINGS, killed, leftovers, tree, write_faceset
 
 CPU = open_fabric(torch.device("cpu"), "float32")

@@ -14,9 +14,11 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from faceswap_hq.errors import UserError
 from faceswap_hq.training import checkpoints
 from faceswap_hq.training.data import load_person
-from faceswap_hq.training.loop import Trainer, open_fabric
+from faceswap_hq.training.devices import check_devices, open_fabric
+from faceswap_hq.training.trainer import Trainer
 from tests.faceswap_hq.helpers import SETTINGS, SETTINGS_YAML, leftovers, write_faceset
 
 ROOT = Path(__file__).parents[2]
@@ -41,6 +43,24 @@ def test_their_batches_make_up_the_whole(tmp_path):
     for one, first, second in zip(whole, *halves, strict=True):
         expected = torch.cat([first[:3], second[:3], first[3:], second[3:]])
         torch.testing.assert_close(one, expected, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("device", "environment", "message"),
+    [
+        ("mps", {}, "goes with --device cuda or cpu"),
+        ("cuda:1", {}, "goes with --device cuda or cpu"),
+        ("cuda", {}, "There are 0 GPUs here, not 2"),
+        ("cpu", {"LOCAL_RANK": "0"}, "distributed job already"),
+    ],
+)
+def test_processes_that_cannot_be_had(monkeypatch, device, environment, message):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+    for key, value in environment.items():
+        monkeypatch.setenv(key, value)
+    check_devices(torch.device(device), 1)
+    with pytest.raises(UserError, match=message):
+        check_devices(torch.device(device), 2)
 
 
 def train(here: Path, model: str, batch: int, devices: int, steps: int) -> str:

@@ -18,9 +18,11 @@ from faceswap_hq import files
 from faceswap_hq.errors import UserError
 from faceswap_hq.training import checkpoints
 from faceswap_hq.training.checkpoints import Progress
-from faceswap_hq.training.loop import Budget, Trainer, open_fabric, train
+from faceswap_hq.training.devices import open_fabric
+from faceswap_hq.training.loop import Budget, train
 from faceswap_hq.training.profiling import PHASES
 from faceswap_hq.training.run import load_model
+from faceswap_hq.training.trainer import Trainer
 from tests.faceswap_hq.helpers import SETTINGS, killed, leftovers, tree, write_faceset
 from tests.faceswap_hq.test_training_loop import same, stop_at
 
@@ -120,6 +122,15 @@ class TestRunaway:
             train(run, pair, SETTINGS, Budget(steps=10), device="cpu", warn=lambda text: None)
         assert tree(run / "checkpoints") == before
         assert load_model(run)[1].step == 2
+
+    def test_out_of_memory_says_what_to_try(self, pair, tmp_path, monkeypatch):
+        def full(self, share):
+            raise torch.OutOfMemoryError("CUDA out of memory")
+
+        monkeypatch.setattr(Trainer, "step", full)
+        with pytest.raises(UserError, match="does not hold a step of 2 faces") as caught:
+            train(tmp_path / "run", pair, SETTINGS, Budget(steps=1), device="cpu")
+        assert "batch: 1" in str(caught.value)
 
     def test_gradients_that_are_no_numbers_never_reach_the_weights(self, pair, tmp_path, monkeypatch):
         real, calls = torch.nn.utils.clip_grad_norm_, []
