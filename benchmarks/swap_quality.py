@@ -4,8 +4,9 @@
     python benchmarks/swap_quality.py footage --work DIR --pairs A.mp4:B.mp4 ... --identity ONNX [--minutes 30]
 
 ``actors``: virtual actors, all trained together (one encoder, a decoder each); every ordered pair is swapped in a
-performance held out from training and compared with the exact swap, rendered. ``footage``: pairs of real clips, one
-model a pair, trained on the first part of both clips and measured on the last part of B's.
+performance held out from training and compared with the exact swap, rendered. ``footage``: ordered pairs of real clips,
+one training for two people both ways, on the first part of both clips, measured on the last part of B's; or, where a
+third clip is given, on all of A and B, measured on the third.
 
 What is measured is the decoder's raw output, pasted without color transfer, mask refinement or Poisson blending; every
 budget is a training of its own, since the learning rate's schedule depends on it. ``--set loss.dssim=0`` changes a
@@ -201,6 +202,22 @@ def actor_cases(options: argparse.Namespace) -> tuple[list[Faceset], list[dict[s
     return sets, cases
 
 
+def footage_groups(options: argparse.Namespace) -> list[tuple[str, list[Faceset], list[dict[str, Any]]]]:
+    """One training for each two people, and what is to be swapped with it."""
+    groups: dict[str, tuple[str, list[Faceset], list[dict[str, Any]]]] = {}
+    for pair in options.pairs:
+        a, b, *held_out = (Path(part) for part in pair.split(":"))
+        share = 1.0 if held_out else options.train_share
+        parts = [head_of(faces_of(clip, options.work), share) for clip in sorted((a, b))]
+        name = "-".join(faceset.name for faceset, _ in parts)
+        _, sets, cases = groups.setdefault(name, (name, [faceset for faceset, _ in parts], []))
+        source, target = (sorted((a, b)).index(clip) for clip in (a, b))
+        cases.append({"name": f"{a.stem} on {(held_out or [b])[0].stem}", "source": source, "target": target,
+                      "clip": (held_out or [b])[0], "truth": None, "first": 0 if held_out else parts[target][1],
+                      "faceset": sets[source]})  # fmt: skip
+    return list(groups.values())
+
+
 def head_of(faceset: Faceset, share: float) -> tuple[Faceset, int]:
     """The faceset's rows of the first part of its clip, and the first frame behind that part."""
     last = max(row.frame for row in faceset.rows)
@@ -237,7 +254,13 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=16.0, help="length of an actor's training clip")
     parser.add_argument("--held-out-seconds", type=float, default=4.0)
     parser.add_argument("--side", type=int, default=320, help="of the actors' pictures")
-    parser.add_argument("--pairs", nargs="+", default=[], metavar="A:B", help="clips, for footage")
+    parser.add_argument(
+        "--pairs",
+        nargs="+",
+        default=[],
+        metavar="A:B[:C]",
+        help="clips, for footage: A onto the last part of B, or onto C, another clip of B",
+    )
     parser.add_argument("--train-share", type=float, default=0.7, help="part of each clip that is trained on")
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
@@ -251,12 +274,8 @@ def main() -> None:
     groups: list[tuple[str, list[Faceset], list[dict[str, Any]]]] = []
     if options.on == "actors":
         groups.append(("actors", *actor_cases(options)))
-    for pair in options.pairs if options.on == "footage" else []:
-        clips = [Path(part) for part in pair.split(":")]
-        (a, _), (b, first) = (head_of(faces_of(clip, options.work), options.train_share) for clip in clips)
-        case = {"name": f"{a.name} on {b.name}", "source": 0, "target": 1, "clip": clips[1], "truth": None,
-                "first": first, "faceset": a}  # fmt: skip
-        groups.append((f"{a.name}-{b.name}", [a, b], [case]))
+    if options.on == "footage":
+        groups = footage_groups(options)
     looks: dict[str, np.ndarray] = {}
     if identity is not None:
         for _, sets, _ in groups:

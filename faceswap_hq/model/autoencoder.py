@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 import torch
@@ -21,6 +22,7 @@ from faceswap_hq.errors import UserError
 from faceswap_hq.faces import expression
 from faceswap_hq.model import beckmann
 from faceswap_hq.model.blocks import Residual, stages
+from faceswap_hq.model.views import Views
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,6 +49,8 @@ class ModelSettings:
     """Channels after each doubling of a decoder; the last doubling, to pixels, comes on top."""
     residual: tuple[int, ...] = (1, 0, 0)
     """Residual blocks after each doubling of a decoder."""
+    views: int = 0
+    """Pictures of its person that a decoder bends and mixes (``compact`` only; :mod:`faceswap_hq.model.views`)."""
 
     def __post_init__(self) -> None:
         if self.design not in ("compact", "beckmann2023"):
@@ -58,6 +62,8 @@ class ModelSettings:
                 raise UserError(f"`{name}` holds a number below {least}.")
         if self.bottleneck < 1 or self.base_channels < 1:
             raise UserError("`bottleneck` and `base_channels` must be positive.")
+        if self.views < 0 or (self.views and self.design != "compact"):
+            raise UserError("`views` must not be negative, and the design beckmann2023 has none.")
         expected = 8 * 2 ** (len(self.decoder_channels) + 1)
         if self.resolution != expected:
             raise UserError(
@@ -119,10 +125,23 @@ class Decoder(nn.Module):
         super().__init__()
         self.stages = stages(settings.base_channels, settings.decoder_channels, settings.residual, slope=0.1)
         self.head = nn.Conv2d(settings.decoder_channels[-1], 16, 3, padding=1)
+        self.views = (
+            Views(settings.decoder_channels[-1], settings.views, settings.resolution) if settings.views else None
+        )
+
+    def begin_with(self, images: Tensor) -> None:
+        """Begin with real faces, as many as there are views: (V, 3, S, S) in [0, 1]."""
+        if self.views is None:
+            raise ValueError("This decoder has no views.")
+        self.views.begin_with(images)
 
     def forward(self, x: Tensor) -> Tensor:
         """Draw a batch of faces."""
-        return F.pixel_shuffle(self.head(self.stages(x)), 2)
+        x = self.stages(x)
+        drawn = F.pixel_shuffle(self.head(x), 2)
+        if self.views is None:
+            return drawn
+        return torch.cat([drawn[:, :3] + self.views(x), drawn[:, 3:]], 1)
 
 
 def initialize(model: nn.Module) -> None:
@@ -141,6 +160,8 @@ def initialize(model: nn.Module) -> None:
             nn.init.zeros_(module.second.weight)
         elif isinstance(module, Decoder):
             nn.init.xavier_normal_(module.head.weight, gain=0.1)
+            if module.views is not None:
+                nn.init.xavier_normal_(module.views.use.weight, gain=0.1)
 
 
 class SwapAutoencoder(nn.Module):
@@ -201,6 +222,10 @@ class SwapAutoencoder(nn.Module):
     def retargets(self) -> float:
         """Default of ``retarget`` in :meth:`swap`: the published scheme draws from the target's own code."""
         return 1.0 if self.settings.design == "compact" else 0.0
+
+    def show(self, person: int, images: Tensor) -> None:
+        """Let a person's learned pictures begin with real faces: (settings.views, 3, S, S) in [0, 1]."""
+        cast(Decoder, self.decoders[person]).begin_with(images)
 
     def learn_habits(self, person: int, calibration: expression.Calibration, seen: Tensor) -> None:
         """Keep how a person's landmarks are to be read, and a sample of what the person was seen doing.

@@ -83,6 +83,21 @@ def remembered(person: PersonData) -> Tensor:
     return torch.linspace(0, len(person.images) - 1, MEMORIES).round().long().to(person.images.device)
 
 
+def outstanding(person: PersonData, count: int) -> Tensor:
+    """Indices of faces that differ most in what they do, int64 (count,).
+
+    The most usual one, then each time the one farthest from all before (Gonzalez 1985).
+    """
+    doing = (person.measures * torch.tensor(expression.IMPORTANCE, device=person.measures.device)).double()
+    away = (doing - doing.median(0).values).square().sum(1)
+    picks = [int(away.argmin())]
+    gap = (doing - doing[picks[0]]).square().sum(1)
+    for _ in range(count - 1):
+        picks.append(int(gap.argmax()))
+        gap = torch.minimum(gap, (doing - doing[picks[-1]]).square().sum(1))
+    return torch.tensor(picks, device=person.images.device)
+
+
 def sampling_weights(people: list[PersonData], most: float, reach: float = 0.4) -> list[np.ndarray]:
     """How often each face is to be shown: more where the others' poses lie, for that is what it will be asked to draw.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -42,6 +43,7 @@ def open_fabric(device: torch.device, precision: str, devices: int = 1) -> Fabri
     """
     from lightning_fabric import Fabric
 
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # it would name the precision once more
     chosen: int | list[int] = devices
     if devices == 1 and device.type == "cuda" and device.index is not None:
         chosen = [device.index]

@@ -118,7 +118,7 @@ def train(
     sources |= {faceset.name: str(faceset.path.name) for faceset in facesets}
     if len(sources) != known + len(facesets):
         raise UserError("Two people have the same name.", "Rename a clip or faceset: its name is the person's name.")
-    with contextlib.nullcontext() if helper else files.lock_beside(run, wait=False), _enough_memory(settings):
+    with contextlib.nullcontext() if helper else files.lock_beside(run, wait=False), _enough_memory():
         settings = runs.prepare(run, settings, sources, known)
         if settings.precision == "auto":
             if devices > 1:  # they must agree without having measured
@@ -145,14 +145,14 @@ def train(
 
 
 @contextlib.contextmanager
-def _enough_memory(settings: TrainSettings) -> Iterator[None]:
+def _enough_memory() -> Iterator[None]:
     try:
         yield
     except torch.OutOfMemoryError as error:
-        less = max(1, settings.batch // 2)
         raise UserError(
-            f"The GPU's memory does not hold a step of {settings.batch} faces a person.",
-            f"Train into a new directory with a smaller batch: a YAML file of the preset with `batch: {less}`.",
+            "The GPU's memory is too small for this model, or something else holds it.",
+            "See nvidia-smi; several GPUs (--devices) need a smaller `batch` in a YAML file of the preset; else a"
+            " smaller --preset, or --device cpu.",
         ) from error
 
 
@@ -184,7 +184,19 @@ def _train(
     with _stop_requests() as stop:
         clock = time.perf_counter()
         while (share := _agreed(trainer, budget, stop)) < 1:
-            losses = trainer.step(share)
+            losses: dict[str, float] | None = None
+            try:
+                losses = trainer.step(share)
+            except torch.OutOfMemoryError:  # its traceback holds on to the step's memory, so on outside
+                if not trainer.divisible:
+                    raise
+            if losses is None:
+                trainer.halve()
+                warn(
+                    f"The GPU's memory does not hold {settings.batch} faces a person at once; going on in"
+                    f" {trainer.parts} parts a step, which is slower."
+                )
+                continue
             now = time.perf_counter()
             taken, clock = now - clock, now
             usual = losses["total"] < _RUNAWAY * running.get("total", math.inf)

@@ -19,7 +19,7 @@ from faceswap_hq.model import SwapAutoencoder
 from faceswap_hq.model.beckmann import EfficientEncoder
 from faceswap_hq.training.augmentation import augment, central
 from faceswap_hq.training.checkpoints import Progress
-from faceswap_hq.training.data import PersonData, batch_indices, generator, remembered, sampling_weights
+from faceswap_hq.training.data import PersonData, batch_indices, generator, outstanding, remembered, sampling_weights
 from faceswap_hq.training.devices import open_fabric
 from faceswap_hq.training.losses import reconstruction_loss
 from faceswap_hq.training.settings import TrainSettings
@@ -31,13 +31,13 @@ if TYPE_CHECKING:
 class _Drawing(nn.Module):
     """A step's forward pass as one call: everybody's faces, one person after the other, each by their own decoder."""
 
-    def __init__(self, model: SwapAutoencoder, first: int, batch: int) -> None:
+    def __init__(self, model: SwapAutoencoder, first: int) -> None:
         super().__init__()
-        self.model, self.first, self.batch = model, first, batch
+        self.model, self.first = model, first
 
     def forward(self, bent: torch.Tensor, measures: torch.Tensor) -> list[tuple[torch.Tensor, torch.Tensor]]:
         """(P·B, 3, S, S) and (P·B, F) ► face and mask logits of each person."""
-        codes = self.model.encode(bent, measures).split(self.batch)
+        codes = self.model.encode(bent, measures).chunk(len(self.model.people) - self.first)
         return [self.model.decode(code, i) for i, code in enumerate(codes, self.first)]
 
 
@@ -75,14 +75,19 @@ class Trainer:
             model.encoder.load_imagenet()
         for number, person in enumerate(self.people, self.first):
             model.learn_habits(number, person.calibration, person.measures[remembered(person)])
+            if settings.model.views and fresh:
+                shown = central(person.images[outstanding(person, settings.model.views)], settings.model.resolution)
+                model.show(number, shown)
         self.model = model.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.optimizer = torch.optim.Adam(
             [parameter for parameter in self.model.parameters() if parameter.requires_grad],
             lr=settings.learning_rate, betas=(0.9, settings.beta2), eps=settings.epsilon, fused=True,
         )  # fmt: skip
-        self._drawing, self._optimizer = fabric.setup(_Drawing(self.model, self.first, settings.batch), self.optimizer)
+        self._drawing, self._optimizer = fabric.setup(_Drawing(self.model, self.first), self.optimizer)
         self.average = copy.deepcopy(self.model) if settings.ema else None
         self.progress = Progress()
+        self.parts = 1
+        """Turns in which a step's faces go through the model."""
 
     @property
     def shown(self) -> SwapAutoencoder:
@@ -102,9 +107,7 @@ class Trainer:
         peak = s.learning_rate * self.progress.slowdown
         return peak * warm * (s.final_rate + (1 - s.final_rate) * 0.5 * (1 + math.cos(math.pi * share)))
 
-    def batch(
-        self, step: int, share: float = 0.0
-    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+    def batch(self, step: int, share: float = 0.0) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
         """Input, target, areas (P·B, C, S, S) and expression (P·B, F) of a step for all people, one after the other."""
         s = self.settings
         bending = s.augment if share < s.warp_until else replace(s.augment, warp=0.0)
@@ -123,19 +126,39 @@ class Trainer:
         other = measures[:, list(expression.MIRROR_ORDER)] * sign
         return bent, target, areas, torch.where(mirrored[:, None], other, measures)
 
-    def losses(self, step: int, share: float = 0.0) -> dict[str, torch.Tensor]:
-        """Forward pass of a step: the terms of the loss, summed over people."""
-        s = self.settings
-        with record_function("batch"):
-            bent, target, areas, measures = self.batch(step, share)
-        bent = bent.contiguous(memory_format=torch.channels_last)
-        with self._dice(step):
-            drawn = self._drawing(bent, measures)
+    def _losses(
+        self, bent: torch.Tensor, target: torch.Tensor, areas: torch.Tensor, measures: torch.Tensor
+    ) -> dict[str, torch.Tensor]:
+        """Forward pass of what :meth:`batch` returned: the terms of the loss, mean over people."""
+        drawn = self._drawing(bent.contiguous(memory_format=torch.channels_last), measures)
         totals: dict[str, torch.Tensor] = {}
-        for (face, mask), y, area in zip(drawn, target.split(s.batch), areas.split(s.batch), strict=True):
-            for key, value in reconstruction_loss(face, mask, y, area, s.loss).items():
+        for (face, mask), y, area in zip(drawn, target.chunk(len(drawn)), areas.chunk(len(drawn)), strict=True):
+            for key, value in reconstruction_loss(face, mask, y, area, self.settings.loss).items():
                 totals[key] = totals[key] + value if key in totals else value
-        return {key: value / len(self.people) for key, value in totals.items()}
+        return {key: value / len(drawn) for key, value in totals.items()}
+
+    @property
+    def divisible(self) -> bool:
+        """False where a step is a face a person already, or other processes would have to agree."""
+        return self.parts < self.settings.batch and self.fabric.world_size == 1
+
+    def halve(self) -> None:
+        """Take half as many faces through the model at once from now on: less memory, longer steps, the same batch.
+
+        The gradients of a step's parts are added up. Each part's loss is averaged by itself, so results differ a little
+        from those of undivided steps, and with ``beckmann2023`` each part is normalised by itself.
+        """
+        self.parts = min(2 * self.parts, self.settings.batch)
+        self.optimizer.zero_grad(set_to_none=True)
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
+
+    def _parts(self) -> Iterator[tuple[torch.Tensor, float]]:
+        """Rows of the batch that go through the model together, and their share of it."""
+        batch = self.settings.batch
+        rows = torch.arange(batch * len(self.people)).view(-1, batch)
+        for part in rows.tensor_split(self.parts, 1):
+            yield part.flatten().to(self.device), part.shape[1] / batch
 
     @contextlib.contextmanager
     def _dice(self, step: int) -> Iterator[None]:
@@ -152,10 +175,16 @@ class Trainer:
         for group in self.optimizer.param_groups:
             group["lr"] = self.rate(share)
         self.optimizer.zero_grad(set_to_none=True)
-        with record_function("forward"):
-            losses = self.losses(self.progress.step, share)
-        with record_function("backward"):
-            self.fabric.backward(losses["total"])
+        with record_function("batch"):
+            batch = self.batch(self.progress.step, share)
+        losses: dict[str, torch.Tensor] = {}
+        with self._dice(self.progress.step):
+            for rows, weight in self._parts():
+                with record_function("forward"):
+                    terms = self._losses(*(batch if self.parts == 1 else [x[rows] for x in batch]))
+                with record_function("backward"):
+                    self.fabric.backward(terms["total"] * weight)
+                losses = {key: losses.get(key, 0) + weight * value.detach() for key, value in terms.items()}
         with record_function("update"):
             norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.settings.clip)
             if math.isfinite(float(norm)):
@@ -164,8 +193,8 @@ class Trainer:
             else:
                 losses["total"] = torch.full_like(losses["total"], math.nan)
         if self.fabric.world_size > 1:
-            return {key: float(cast(torch.Tensor, self.fabric.all_reduce(v.detach()))) for key, v in losses.items()}
-        return {key: float(value.detach()) for key, value in losses.items()}
+            return {key: float(cast(torch.Tensor, self.fabric.all_reduce(v))) for key, v in losses.items()}
+        return {key: float(value) for key, value in losses.items()}
 
     @torch.no_grad()
     def _average(self) -> None:
@@ -183,7 +212,8 @@ def resolve_precision(settings: TrainSettings, people: list[PersonData], device:
     """Replace precision ``auto`` by whichever of float32 and bfloat16 takes the shorter step here.
 
     bfloat16 convolutions are faster on processors that have instructions for them and several times slower on those
-    that have not, so it is measured: one step to warm up, then the better of two, for each.
+    that have not, so it is measured: one step to warm up, then the better of two, for each. Where neither fits into
+    memory it is bfloat16, which needs less.
     """
     if settings.precision != "auto":
         return settings
@@ -192,9 +222,12 @@ def resolve_precision(settings: TrainSettings, people: list[PersonData], device:
         fabric = open_fabric(device, precision)
         trainer = Trainer(replace(settings, precision=precision), people, fabric, fresh=False)
         taken = []
-        for _ in range(3):
-            started = time.perf_counter()
-            trainer.step(0.0)
-            taken.append(time.perf_counter() - started)
-        times[precision] = min(taken[1:])
-    return replace(settings, precision=min(times, key=lambda key: times[key]))
+        try:
+            for _ in range(3):
+                started = time.perf_counter()
+                trainer.step(0.0)
+                taken.append(time.perf_counter() - started)
+            times[precision] = min(taken[1:])
+        except torch.OutOfMemoryError:
+            times[precision] = math.inf
+    return replace(settings, precision=min(reversed(times), key=lambda key: times[key]))

@@ -22,8 +22,9 @@ from faceswap_hq.training.settings import TrainSettings
 from tests.faceswap_hq.clips import CELL, number_of, numbered, synthetic_clip
 
 MODEL = ModelSettings(
-    resolution=32, encoder_channels=(8, 16), bottleneck=16, base_channels=8, decoder_channels=(8,), residual=(1,)
-)
+    resolution=32, encoder_channels=(8, 16), bottleneck=16, base_channels=8, decoder_channels=(8,), residual=(1,),
+    views=2,
+)  # fmt: skip
 SETTINGS = TrainSettings(preset="test", batch=2, precision="float32", warmup=2, learning_rate=2e-3, model=MODEL)
 SETTINGS_YAML = """
 preset: test
@@ -38,6 +39,7 @@ model:
   base_channels: 8
   decoder_channels: [8]
   residual: [1]
+  views: 2
 """
 
 

@@ -96,6 +96,8 @@ def test_presets_build(name):
         ({"encoder_channels": (8, 0)}, "encoder_channels"),
         ({"decoder_channels": (0,)}, "decoder_channels"),
         ({"residual": (-1,)}, "residual"),
+        ({"views": -1}, "views"),
+        ({"design": "beckmann2023"}, "views"),
     ],
 )
 def test_settings_that_do_not_fit(change, message):

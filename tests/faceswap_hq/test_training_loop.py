@@ -64,6 +64,12 @@ def stop_at(step: int):
     return report
 
 
+def test_fabric_says_nothing(caplog):
+    """What is trained in is said by the command, once."""
+    open_fabric(torch.device("cpu"), "bfloat16")
+    assert not caplog.records
+
+
 class TestBudget:
     def test_shares(self):
         assert Budget(steps=10).share(Progress(step=4)) == 0.4
