@@ -35,7 +35,7 @@ class StepProfile:
         say: Callable[[str], None],
         skip: int = 5,
         plain: int = 20,
-        steps: int = 10,
+        steps: int = 20,
     ) -> None:
         self._path, self._say = run / "profile.txt", say
         self._skip, self._plain, self._steps = skip, plain, steps
@@ -71,13 +71,15 @@ class StepProfile:
             for event in found
             if event.key in PHASES
         }
-        whole = sum(total[phase] for phase in PHASES if phase != "batch")  # the batch is made inside "forward"
-        total["forward"] -= total["batch"]
+        whole = sum(total[phase] for phase in PHASES)
+        waits = [event.cpu_time_total / 1000 for event in self._profiler.events() or () if event.name == "batch"]
         lines = [
             f"A step takes {np.median(taken):.1f} ms (median of {len(taken)}; "
             f"95 % take no more than {np.quantile(taken, 0.95):.1f} ms).",
             f"Under the profiler, mean of {self._steps} steps:",
             *(f"  {phase:<9}{total[phase]:9.1f} ms {100 * total[phase] / whole:5.1f} %" for phase in PHASES),
+            f"The model waits for its batch {np.median(waits):.1f} ms (95 % of batches: no more than"
+            f" {np.quantile(waits, 0.95):.1f} ms).",
             "",
             found.table(sort_by=f"self_{clock}_time_total", row_limit=30, max_name_column_width=48),
         ]

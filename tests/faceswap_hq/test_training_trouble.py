@@ -265,13 +265,16 @@ def test_the_checkpoint_of_lowest_loss_is_kept(tmp_path):
 def test_profile(pair, tmp_path):
     said = []
     run = tmp_path / "run"
-    train(run, pair, SETTINGS, Budget(steps=36), device="cpu", say=said.append, profiled=True)
+    train(run, pair, SETTINGS, Budget(steps=46), device="cpu", say=said.append, profiled=True)
     text = (run / "profile.txt").read_text()
     shares = [float(re.search(rf"  {phase} .* ms +([\d.]+) %", text)[1]) for phase in PHASES]
     assert sum(shares) == pytest.approx(100, abs=1)
     assert all(share > 0.1 for share in shares)
     assert "convolution" in text
     assert any("profile.txt" in line for line in said)
+    waits = re.search(r"waits for its batch ([\d.]+) ms \(95 % of batches: no more than ([\d.]+) ms", text)
+    assert waits is not None
+    assert 0 < float(waits[1]) <= float(waits[2])
 
 
 def test_a_profile_that_training_outruns_is_given_up(pair, tmp_path):
