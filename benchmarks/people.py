@@ -3,17 +3,18 @@
     python benchmarks/people.py --work DIR [--preset fast] [--people 2 4 6 8 10]
 
 Virtual actors, two seconds each. Every number of people is trained in a process of its own, whose peak memory is what
-the kernel says of it (``ru_maxrss``); numbers of people take turns in rounds.
+the kernel says of it (``VmHWM``: the interpreter and PyTorch are part of it); numbers of people take turns in rounds.
+Linux only.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import resource
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -36,8 +37,8 @@ def facesets(work: Path, count: int) -> list[Path]:
     return out
 
 
-def one(sets: list[Path], preset: str, steps: int) -> dict[str, Any]:
-    """Train these people for a few steps: ms a step, faces/s, peak memory in MiB."""
+def one(sets: list[Path], preset: str, steps: int, precision: str) -> dict[str, Any]:
+    """Train these people for a few steps: ms a step, faces/s, peak memory in MiB; for ``auto``, the precision alone."""
     import torch
 
     from faceswap_hq.faceset import read_faceset
@@ -46,16 +47,17 @@ def one(sets: list[Path], preset: str, steps: int) -> dict[str, Any]:
     from faceswap_hq.training.settings import load_preset
     from faceswap_hq.training.trainer import Trainer, resolve_precision
 
-    settings, device = load_preset(preset), choose_device()
+    settings, device = replace(load_preset(preset), precision=precision), choose_device()
     people = [load_person(read_faceset(path), settings.model.resolution, settings.coverage) for path in sets]
-    settings = resolve_precision(settings, people[:2], device)
+    if precision == "auto":
+        return {"precision": resolve_precision(settings, people, device).precision}
     trainer = Trainer(settings, people, open_fabric(device, settings.precision))
     taken = []
     for _ in range(steps + 2):
         started = time.perf_counter()
         trainer.step(0.0)  # returns numbers, so the device has finished
         taken.append(time.perf_counter() - started)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
+    peak = int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0]) / 2**10
     step = sorted(taken[2:])[steps // 2]
     return {
         "step_ms": 1000 * step,
@@ -63,7 +65,6 @@ def one(sets: list[Path], preset: str, steps: int) -> dict[str, Any]:
         "peak_mib": peak,
         "gpu_mib": torch.cuda.max_memory_allocated() / 2**20 if device.type == "cuda" else None,
         "parameters_million": sum(p.numel() for p in trainer.model.parameters()) / 1e6,
-        "precision": settings.precision,
     }
 
 
@@ -75,6 +76,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=10, help="a round")
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--worker", type=int, help=argparse.SUPPRESS)
+    parser.add_argument("--precision", default="auto")
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
     if options.work.resolve().is_relative_to(common.REPOSITORY):
@@ -82,22 +84,26 @@ def main() -> None:
     options.work.mkdir(parents=True, exist_ok=True)
     sets = facesets(options.work, max(options.people))
     if options.worker:
-        print(json.dumps(one(sets[: options.worker], options.preset, options.steps)))
+        print(json.dumps(one(sets[: options.worker], options.preset, options.steps, options.precision)))
         return
+
+    def worker(count: int, precision: str) -> dict[str, Any]:
+        line = [sys.executable, __file__, "--work", str(options.work), "--preset", options.preset,
+                "--people", str(max(options.people)), "--steps", str(options.steps),
+                "--worker", str(count), "--precision", precision]  # fmt: skip
+        answer = subprocess.run(line, check=True, capture_output=True, text=True).stdout.splitlines()[-1]
+        print(f"  {count} people: {answer}", file=sys.stderr, flush=True)
+        return dict(json.loads(answer))
+
+    precision = worker(2, "auto")["precision"] if options.precision == "auto" else options.precision
     found: dict[int, list[dict[str, Any]]] = {count: [] for count in options.people}
     for turn in range(options.repeats):
         for count in options.people[:: 1 if turn % 2 == 0 else -1]:
-            line = [sys.executable, __file__, "--work", str(options.work), "--preset", options.preset,
-                    "--people", str(max(options.people)), "--steps", str(options.steps),
-                    "--worker", str(count)]  # fmt: skip
-            answer = subprocess.run(line, check=True, capture_output=True, text=True).stdout.splitlines()[-1]
-            found[count].append(json.loads(answer))
-            print(f"  round {turn + 1}/{options.repeats} {count} people: {answer}", file=sys.stderr, flush=True)
+            found[count].append(worker(count, precision))
     rows = [
         {
             "people": count,
             "parameters_million": round(seen[0]["parameters_million"], 2),
-            "precision": sorted({one["precision"] for one in seen}),
             "step": common.summary("step", "ms", [one["step_ms"] for one in seen]),
             "rate": common.summary("training", "faces/s", [one["faces_per_second"] for one in seen]),
             "peak": common.summary("peak memory", "MiB", [one["peak_mib"] for one in seen]),
@@ -105,8 +111,8 @@ def main() -> None:
         }
         for count, seen in found.items()
     ]
-    common.finish({"benchmark": "people", "preset": options.preset, "rows": rows, "machine": common.machine()},
-                  options.out)  # fmt: skip
+    result = {"benchmark": "people", "preset": options.preset, "precision": precision, "rows": rows}
+    common.finish({**result, "machine": common.machine()}, options.out)
 
 
 if __name__ == "__main__":

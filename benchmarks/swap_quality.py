@@ -209,7 +209,7 @@ def footage_groups(options: argparse.Namespace) -> list[tuple[str, list[Faceset]
         a, b, *held_out = (Path(part) for part in pair.split(":"))
         share = 1.0 if held_out else options.train_share
         parts = [head_of(faces_of(clip, options.work), share) for clip in sorted((a, b))]
-        name = "-".join(faceset.name for faceset, _ in parts)
+        name = "-".join(faceset.name for faceset, _ in parts) + f"-{share:g}"
         _, sets, cases = groups.setdefault(name, (name, [faceset for faceset, _ in parts], []))
         source, target = (sorted((a, b)).index(clip) for clip in (a, b))
         cases.append({"name": f"{a.stem} on {(held_out or [b])[0].stem}", "source": source, "target": target,

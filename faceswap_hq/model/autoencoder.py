@@ -9,7 +9,7 @@ use; the layers here are our own, sized so that two CPU cores train them in minu
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import cast
 
@@ -240,11 +240,11 @@ class SwapAutoencoder(nn.Module):
         self.seen[person] = seen
 
     @torch.no_grad()
-    def learn_codes(self, person: int, images: Tensor) -> None:
-        """Keep the codes of the faces of :meth:`learn_habits`: (MEMORIES, 3, S, S) in [0, 1]."""
+    def learn_codes(self, person: int, pieces: Iterable[Tensor]) -> None:
+        """Keep the codes of the faces of :meth:`learn_habits`, MEMORIES in all: pieces of (B, 3, S, S) in [0, 1]."""
         training = self.encoder.training
         self.encoder.eval()
-        self.codes[person] = torch.cat([self.encoder(part).float() for part in images.split(32)])
+        self.codes[person] = torch.cat([self.encoder(piece).float() for piece in pieces])
         self.encoder.train(training)
 
     def calibration(self, person: int) -> expression.Calibration:

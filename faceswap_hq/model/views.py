@@ -41,12 +41,14 @@ class Views(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """What the pictures give to the faces drawn: (B, channels, S / 2, S / 2) ► logits of color (B, 3, S, S)."""
         side = self.pictures.shape[-1]
-        use = F.interpolate(self.use(x).float(), scale_factor=2, mode="bilinear", align_corners=False)
-        steps = (torch.arange(side, device=x.device) * 2 + 1) / side - 1
+        use = self.use(x)
+        exact = torch.promote_types(use.dtype, torch.float32)
+        use = F.interpolate(use.to(exact), scale_factor=2, mode="bilinear", align_corners=False)
+        steps = (torch.arange(side, device=x.device, dtype=exact) * 2 + 1) / side - 1
         straight = torch.stack(torch.meshgrid(steps, steps, indexing="xy"), -1)
         grid = straight + _REACH * use[:, :2].permute(0, 2, 3, 1)
         taken = F.grid_sample(
-            self.pictures.float().expand(len(x), -1, -1, -1), grid,
+            self.pictures.to(exact).expand(len(x), -1, -1, -1), grid,
             mode="bilinear", padding_mode="border", align_corners=False,
         ).unflatten(1, (self.count, 3))  # fmt: skip
         shares = torch.softmax(use[:, 2:], 1)

@@ -88,7 +88,7 @@ def outstanding(person: PersonData, count: int) -> Tensor:
 
     The most usual one, then each time the one farthest from all before (Gonzalez 1985).
     """
-    doing = (person.measures * torch.tensor(expression.IMPORTANCE, device=person.measures.device)).double()
+    doing = person.measures.cpu().double() * torch.tensor(expression.IMPORTANCE)
     away = (doing - doing.median(0).values).square().sum(1)
     picks = [int(away.argmin())]
     gap = (doing - doing[picks[0]]).square().sum(1)

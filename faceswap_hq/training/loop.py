@@ -264,10 +264,13 @@ def _rolled_back(
             f"The loss became {loss:.3g} at step {step}, with a learning rate {1 / _SLOWEST:.0f} times smaller too.",
             f"The last good checkpoint is kept in {run}. Look at the faces: one of them may be no face.",
         )
+    trainer.optimizer.zero_grad(set_to_none=True)  # what it holds need not be held twice
+    trainer.optimizer.state.clear()
     fresh = Trainer(
         trainer.settings, trainer.people, trainer.fabric, fresh=not checkpoints.found(run), base=trainer.base
     )
     good = _restored(run, fresh, warn) or Progress()
+    fresh.parts = trainer.parts
     fresh.progress = replace(good, slowdown=slowdown, seconds=seconds)
     warn(f"The loss became {loss:.3g} at step {step}: back to step {good.step} with half the learning rate.")
     return fresh

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch.autograd import DeviceType
 from torch.profiler import ProfilerActivity, profile
 
 from faceswap_hq import files
@@ -66,19 +67,24 @@ class StepProfile:
         taken = np.diff(self._stamps[self._skip - 1 : self._skip + self._plain]) * 1000
         found = self._profiler.key_averages()
         clock = "device" if self._gpu else "cpu"  # a GPU works behind the processor's back
-        total = {
-            event.key: getattr(event, f"{clock}_time_total") / 1000 / self._steps
-            for event in found
-            if event.key in PHASES
-        }
+        total = dict.fromkeys(PHASES, 0.0)
+        for event in found:
+            if event.key in PHASES:  # with a GPU each is listed twice
+                spent = getattr(event, f"{clock}_time_total") / 1000 / self._steps
+                total[event.key] = max(total[event.key], spent)
         whole = sum(total[phase] for phase in PHASES)
-        waits = [event.cpu_time_total / 1000 for event in self._profiler.events() or () if event.name == "batch"]
+        waits = [
+            event.cpu_time_total / 1000
+            for event in self._profiler.events() or ()
+            if event.name == "batch" and event.device_type == DeviceType.CPU
+        ]
+        waiting = "Ordering a batch takes the processor" if self._gpu else "The model waits for its batch"
         lines = [
             f"A step takes {np.median(taken):.1f} ms (median of {len(taken)}; "
             f"95 % take no more than {np.quantile(taken, 0.95):.1f} ms).",
             f"Under the profiler, mean of {self._steps} steps:",
             *(f"  {phase:<9}{total[phase]:9.1f} ms {100 * total[phase] / whole:5.1f} %" for phase in PHASES),
-            f"The model waits for its batch {np.median(waits):.1f} ms (95 % of batches: no more than"
+            f"{waiting} {np.median(waits):.1f} ms (95 % of batches: no more than"
             f" {np.quantile(waits, 0.95):.1f} ms).",
             "",
             found.table(sort_by=f"self_{clock}_time_total", row_limit=30, max_name_column_width=48),

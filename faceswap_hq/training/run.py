@@ -79,9 +79,11 @@ def prepare(run: Path, settings: TrainSettings, people: dict[str, str], taken_ov
         if key not in ("precision", "minutes") and to_dict(old)[key] != value
     ]
     if changed:
+        same = old.preset == settings.preset
         raise UserError(
             f"{run} was begun with another {', '.join(changed)} (preset {old.preset}).",
-            "Go on with that preset, or train into another directory with --model.",
+            f"Go on with {'the settings in its config.yaml, as a YAML file for --preset,' if same else 'that preset,'}"
+            " or train into another directory with --model.",
         )
     return old
 

@@ -98,7 +98,8 @@ class Trainer:
         """Bring the codes that the shown model remembers up to date with its encoder."""
         resolution = self.settings.model.resolution
         for number, person in enumerate(self.people, self.first):
-            self.shown.learn_codes(number, central(person.images[remembered(person)], resolution))
+            pieces = remembered(person).split(16)
+            self.shown.learn_codes(number, (central(person.images[piece], resolution) for piece in pieces))
 
     def rate(self, share: float) -> float:
         """Learning rate after ``share`` of the budget."""
@@ -150,6 +151,9 @@ class Trainer:
         """
         self.parts = min(2 * self.parts, self.settings.batch)
         self.optimizer.zero_grad(set_to_none=True)
+        for parameter, state in list(self.optimizer.state.items()):
+            if "exp_avg_sq" not in state:  # memory ended while Adam made its moments
+                del self.optimizer.state[parameter]
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
 
@@ -217,17 +221,21 @@ def resolve_precision(settings: TrainSettings, people: list[PersonData], device:
     """
     if settings.precision != "auto":
         return settings
-    times = {}
-    for precision in ("float32", "bfloat16"):
-        fabric = open_fabric(device, precision)
-        trainer = Trainer(replace(settings, precision=precision), people, fabric, fresh=False)
-        taken = []
-        try:
-            for _ in range(3):
-                started = time.perf_counter()
-                trainer.step(0.0)
-                taken.append(time.perf_counter() - started)
-            times[precision] = min(taken[1:])
-        except torch.OutOfMemoryError:
-            times[precision] = math.inf
-    return replace(settings, precision=min(reversed(times), key=lambda key: times[key]))
+    return min(
+        (replace(settings, precision=precision) for precision in ("bfloat16", "float32")),
+        key=lambda candidate: _step_time(candidate, people, device),
+    )
+
+
+def _step_time(settings: TrainSettings, people: list[PersonData], device: torch.device) -> float:
+    """Seconds of a step; infinite where memory does not hold one. Nothing of the trainer is left behind."""
+    taken = []
+    try:
+        trainer = Trainer(settings, people, open_fabric(device, settings.precision), fresh=False)
+        for _ in range(3):
+            started = time.perf_counter()
+            trainer.step(0.0)
+            taken.append(time.perf_counter() - started)
+    except torch.OutOfMemoryError:
+        return math.inf
+    return min(taken[1:])

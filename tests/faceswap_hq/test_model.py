@@ -119,7 +119,7 @@ def remembering() -> tuple[SwapAutoencoder, torch.Tensor, torch.Tensor]:
     habits = expression.Calibration.fit(rng.normal(size=(50, expression.COUNT)))
     pictures, seen = faces(MEMORIES), doing(MEMORIES)
     fresh.learn_habits(1, habits, seen)
-    fresh.learn_codes(1, pictures)
+    fresh.learn_codes(1, pictures.split(32))
     return fresh, pictures, seen
 
 

@@ -82,7 +82,7 @@ def test_by_default_it_draws_from_the_targets_own_code(model):
 def test_remembering_leaves_the_normalisation_alone(model):
     model.train()
     before = {key: value.clone() for key, value in model.encoder.state_dict().items()}
-    model.learn_codes(0, torch.rand(256, 3, 32, 32))
+    model.learn_codes(0, torch.rand(256, 3, 32, 32).split(32))
     assert model.encoder.training
     model.eval()
     assert all(torch.equal(value, before[key]) for key, value in model.encoder.state_dict().items())

@@ -152,6 +152,26 @@ class TestRunaway:
         assert seen == [4, 2, 2, 2] * 2
         assert read_config(tmp_path / "run")[0].batch == 5
 
+    def test_out_of_memory_while_adam_makes_its_moments(self, pair, monkeypatch):
+        people = [load_person(faceset, MODEL.resolution, SETTINGS.coverage) for faceset in pair]
+        trainer = Trainer(SETTINGS, people, CPU)
+        real, made = torch.zeros_like, []
+
+        def zeros_like(x, **options):
+            made.append(x)
+            if len(made) == 6:
+                raise torch.OutOfMemoryError("CUDA out of memory")
+            return real(x, **options)
+
+        monkeypatch.setattr(torch, "zeros_like", zeros_like)
+        with pytest.raises(torch.OutOfMemoryError):
+            trainer.step(0.0)
+        trainer.halve()
+        trainer.step(0.0)
+        moments = trainer.optimizer.state.values()
+        assert len(moments) == len(list(trainer.model.parameters()))
+        assert all(float(moment["step"]) == 1 for moment in moments)
+
     def test_out_of_memory_with_one_face_says_what_to_try(self, pair, tmp_path, monkeypatch):
         self.memory(monkeypatch, 1)
         with pytest.raises(UserError, match="too small for this model") as caught:
@@ -213,6 +233,8 @@ def test_a_person_added_later(pair, tmp_path):
         assert torch.equal(old.rest[person], new.rest[person])
     assert not torch.equal(new.decoders[2].head.weight, old.decoders[0].head.weight)
     assert new.codes[2].abs().sum() > 0
+    begun = Trainer(SETTINGS, [load_person(cem, 32, SETTINGS.coverage)], CPU, base=old).model.decoders
+    assert not torch.allclose(begun[2].views.pictures, begun[0].views.pictures, atol=0.1)  # cem's, not anna's
     again = tmp_path / "again"
     train(again, [cem], SETTINGS, Budget(steps=6), device="cpu", base=base, report=stop_at(2))
     train(again, [cem], SETTINGS, Budget(steps=6), device="cpu", base=base)
