@@ -26,7 +26,7 @@ _SHUT_GAP = 0.2  # ... and lips closer than this, cm, are closed lips
 _WIDEST = 0.97  # quantile of the opening that counts as the widest
 _JAW_UNITS = {"lips apart": 0.75, "mouth height": 0.75, "upper lip": 0.3, "lower lip": 0.6, "chin": 0.75}  # cm
 _GAZE_UNIT = 0.12  # cm
-_LOCALITY = 0.05  # weight of distance in a mixture of faces
+_LOCALITY = 0.02  # weight of distance in a mixture of faces
 _ONE = 100.0  # weight of its sum being 1
 _RIDGE = 0.02  # holds back the share of pose where pose hardly varies, in samples' share
 
@@ -60,7 +60,7 @@ _SHAPES: dict[str, tuple[int, _Points, _Points | None]] = {
 NAMES = ("yaw", "pitch", *_SHAPES)
 """What the numbers are, in order."""
 COUNT = len(NAMES)
-_WEIGHED = {"yaw": 4.0, "pitch": 4.0, "lips apart": 4.0, "mouth height": 2.5, "upper lip": 1.0, "lower lip": 1.0}
+_WEIGHED = {"yaw": 4.0, "pitch": 4.0, "lips apart": 6.0, "mouth height": 2.5, "upper lip": 1.0, "lower lip": 1.0}
 _WEIGHED |= {"right eye": 4.0, "left eye": 4.0}
 IMPORTANCE = tuple(_WEIGHED.get(name, 0.5) for name in NAMES)
 """How much a difference in each counts when faces are compared."""

@@ -85,11 +85,12 @@ def augment(
     )
     grid = F.affine_grid(theta, [batch, 3, resolution, resolution], align_corners=False)
     nodes = drawn(torch.randn(whole, 2, 5, 5, generator=random)) * (2 * settings.warp * resolution / side)
-    bend = F.interpolate(nodes, size=(resolution, resolution), mode="bicubic", align_corners=True).permute(0, 2, 3, 1)
-
     pictures = images.float().div_(255)
     target = _sample(torch.cat([pictures, weights.float().div_(255)], 1), grid)
-    bent = _sample(pictures, grid + bend)
+    bent = target[:, :3]
+    if settings.warp:
+        bend = F.interpolate(nodes, size=(resolution, resolution), mode="bicubic", align_corners=True)
+        bent = _sample(pictures, grid + bend.permute(0, 2, 3, 1))
     gain = (1 + uniform(1, 1, 1) * settings.light) * (1 + uniform(3, 1, 1) * settings.tint)
     lift = uniform(1, 1, 1) * settings.light * 0.5
     return (
