@@ -31,7 +31,7 @@ import numpy as np
 import yaml
 
 import blending
-from faceswap_hq import actors, media, quality, render
+from faceswap_hq import actors, files, media, quality, render
 from faceswap_hq.extract import extract
 from faceswap_hq.faces import alignment, regions
 from faceswap_hq.faceset import Faceset, is_faceset, read_faceset
@@ -285,6 +285,7 @@ def main() -> None:
     variants = [("as shipped", "")] if not options.variant else []
     variants += [(name.strip(), change) for name, _, change in (text.partition(":") for text in options.variant)]
     results: list[dict[str, Any]] = []
+    about = {"benchmark": f"swap quality: {options.on}", "retarget": options.retarget, "machine": common.machine()}
     if options.on == "actors":
         rows = [exact(c["name"], c["clip"], c["truth"], looks.get(c["faceset"].name), identity, options.every)
                 for c in groups[0][2]]  # fmt: skip
@@ -307,8 +308,9 @@ def main() -> None:
                         "summary": summarized(rows), "rows": rows})  # fmt: skip
         means = {key: value["mean"] for key, value in results[-1]["summary"].items() if isinstance(value, dict)}
         print(preset, variant, budget, seed, means, flush=True)
-    common.finish({"benchmark": f"swap quality: {options.on}", "retarget": options.retarget, "results": results,
-                   "machine": common.machine()}, options.out)  # fmt: skip
+        if options.out is not None:  # hours of work: what is there is kept
+            files.write_json(options.out, {**about, "results": results})
+    common.finish({**about, "results": results}, options.out)
 
 
 def looks_of(faceset: Faceset, identity: quality.IdentityModel, most: int = 200) -> np.ndarray:
