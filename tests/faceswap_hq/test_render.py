@@ -79,7 +79,7 @@ class TestWholeClip:
         for number, (old, new) in enumerate(zip(images(clip), images(target), strict=True)):
             assert number_of(new) == number
             inside = face_box(shots[0].landmarks[number], -0.15)
-            assert difference(new[inside], old[inside]) > 12
+            assert difference(new[inside], old[inside]) > 9
             outside = np.ones(old.shape[:2], bool)
             outside[face_box(shots[0].landmarks[number], 0.6)] = False
             assert difference(new[outside], old[outside]) < 3
