@@ -101,5 +101,7 @@ def test_the_same_losses_and_weights(tmp_path):
         if key.startswith(("encoder", "opening", "decoders")):
             # (Each process divides by the weights of its own pixels: almost, not exactly, the same gradient.)
             assert (a[key] - b[key]).abs().mean() < 1e-3
-            assert torch.nn.functional.cosine_similarity(a[key].flatten(), b[key].flatten(), 0) > 0.99
+            # Biases begin at zero, and Adam's first steps are as long where the gradient is hardly more than rounding.
+            alike = 0.99 if a[key].ndim > 1 else 0.95
+            assert torch.nn.functional.cosine_similarity(a[key].flatten(), b[key].flatten(), 0) > alike
     assert not leftovers(tmp_path / "three")
