@@ -129,12 +129,6 @@ class Decoder(nn.Module):
             Views(settings.decoder_channels[-1], settings.views, settings.resolution) if settings.views else None
         )
 
-    def begin_with(self, images: Tensor) -> None:
-        """Begin with real faces, as many as there are views: (V, 3, S, S) in [0, 1]."""
-        if self.views is None:
-            raise ValueError("This decoder has no views.")
-        self.views.begin_with(images)
-
     def forward(self, x: Tensor) -> Tensor:
         """Draw a batch of faces."""
         x = self.stages(x)
@@ -225,7 +219,10 @@ class SwapAutoencoder(nn.Module):
 
     def show(self, person: int, images: Tensor) -> None:
         """Let a person's learned pictures begin with real faces: (settings.views, 3, S, S) in [0, 1]."""
-        cast(Decoder, self.decoders[person]).begin_with(images)
+        views = cast(Decoder, self.decoders[person]).views
+        if views is None:
+            raise ValueError("This model has no views.")
+        views.begin_with(images)
 
     def learn_habits(self, person: int, calibration: expression.Calibration, seen: Tensor) -> None:
         """Keep how a person's landmarks are to be read, and a sample of what the person was seen doing.
