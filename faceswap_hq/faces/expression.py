@@ -26,9 +26,8 @@ _SHUT_GAP = 0.2  # ... and lips closer than this, cm, are closed lips
 _WIDEST = 0.97  # quantile of the opening that counts as the widest
 _JAW_UNITS = {"lips apart": 0.75, "mouth height": 0.75, "upper lip": 0.3, "lower lip": 0.6, "chin": 0.75}  # cm
 _GAZE_UNIT = 0.12  # cm
-_LOCALITY = 0.02  # weight of distance in a mixture of faces
+_LOCALITY = 0.01  # weight of distance in a mixture of faces
 _ONE = 100.0  # weight of its sum being 1
-_RIDGE = 0.02  # holds back the share of pose where pose hardly varies, in samples' share
 
 _X, _Y = 0, 1
 _R68, _L68 = (36, 39), (45, 42)
@@ -60,9 +59,10 @@ _SHAPES: dict[str, tuple[int, _Points, _Points | None]] = {
 NAMES = ("yaw", "pitch", *_SHAPES)
 """What the numbers are, in order."""
 COUNT = len(NAMES)
-_WEIGHED = {"yaw": 4.0, "pitch": 4.0, "lips apart": 6.0, "mouth height": 2.5, "upper lip": 1.0, "lower lip": 1.0}
+_WEIGHED = {"yaw": 3.0, "pitch": 3.0, "lips apart": 7.0, "mouth height": 2.5, "upper lip": 1.0, "lower lip": 1.0}
+_WEIGHED |= {"mouth width": 0.7, "inner width": 0.7, "right corner": 0.7, "left corner": 0.7, "chin": 0.5}
 _WEIGHED |= {"right eye": 4.0, "left eye": 4.0}
-IMPORTANCE = tuple(_WEIGHED.get(name, 0.5) for name in NAMES)
+IMPORTANCE = tuple(_WEIGHED.get(name, 1.0) for name in NAMES)
 """How much a difference in each counts when faces are compared."""
 POSE = 2
 """The first so many of them are the head's pose."""
@@ -116,13 +116,17 @@ def _readings(count: int) -> tuple[np.ndarray, np.ndarray]:
 
 @dataclass(frozen=True, kw_only=True)
 class Calibration:
-    """One person's habits: where each measure rests, how it shifts with the head's pose, and how far it swings.
+    """One person's habits: where each measure rests, and how far it swings.
+
+    No more than that. How a measure shifts with the head's pose was fitted to each person before, and is habit, not
+    shape: somebody who tilts the head to read lowers the lids with it, and was then drawn with wide eyes whenever
+    somebody else tilted the head (`docs/results.md`).
 
     Args:
-        rest: float32 (COUNT, 3): rest, change per pose unit of yaw, and of pitch. Of pose itself, zeros. Lids and gaze
-            rest where the eyes are widely open, lips and jaw where the mouth is closed.
-        spread: float32 (COUNT,): what counts as one. Of brows and the mouth's width, the standard deviation of what is
-            left; of pose, degrees; of the lids, a share of the open eye; of gaze, lips and jaw, centimetres.
+        rest: float32 (COUNT,). Of pose zero. Lids and gaze rest where the eyes are widely open, lips and jaw where the
+            mouth is closed.
+        spread: float32 (COUNT,): what counts as one. Of brows and the mouth's width, the standard deviation; of pose,
+            degrees; of the lids, a share of the open eye; of gaze, lips and jaw, centimetres.
     """
 
     rest: np.ndarray
@@ -132,50 +136,30 @@ class Calibration:
     def fit(values: np.ndarray) -> Calibration:
         """Learn a person's habits from (N, COUNT) measures of their faces, N at least 1."""
         values = values.astype(np.float64)
-        shape = values[:, POSE:]
-        given = _given(values)
-        slopes = _fitted(given, shape)
-        left: np.ndarray = shape - given @ slopes
-        rest = np.zeros((COUNT, 3), np.float32)
-        rest[POSE:] = slopes.T
-        spread = np.full(COUNT, _POSE_UNIT, np.float32)
-        spread[POSE:] = np.maximum(left.std(axis=0), _FLOOR)
+        rest = np.median(values, axis=0)
+        rest[:POSE] = 0
+        spread = np.maximum(values.std(axis=0), _FLOOR)
+        spread[:POSE] = _POSE_UNIT
         # Lids and gaze rest where the eyes are open, not where they usually are: somebody filmed reading looks down in
         # most frames, and is not to look down when somebody else looks straight ahead.
-        opening = left[:, [i - POSE for i in _LIDS]].mean(axis=1)
+        opening = values[:, _LIDS].mean(axis=1)
         awake = opening >= np.quantile(opening, _AWAKE)
         eyes = [*_LIDS, *_GAZE]
-        rest[eyes, 0] += np.median(left[awake], axis=0)[[i - POSE for i in eyes]]
-        spread[list(_LIDS)] = np.maximum(_LID_UNIT * rest[list(_LIDS), 0], _FLOOR)
+        rest[eyes] = np.median(values[awake][:, eyes], axis=0)
+        spread[list(_LIDS)] = np.maximum(_LID_UNIT * rest[list(_LIDS)], _FLOOR)
         spread[list(_GAZE)] = _GAZE_UNIT
         # So do lips and jaw where the mouth is closed, which is the same for everybody: somebody who is silent for most
         # of a clip has hardly any swing, somebody who laughs through it never rests.
         apart = values[:, _LIPS]
         closed = apart <= max(float(np.quantile(apart, _SHUT)), _SHUT_GAP)
-        rest[list(JAW)] = _fitted(given[closed], values[closed][:, JAW]).T
-        rest[_LIPS] = (min(float(np.median(apart[closed])), _SHUT_GAP), 0, 0)
+        rest[list(JAW)] = np.median(values[closed][:, JAW], axis=0)
+        rest[_LIPS] = min(rest[_LIPS], _SHUT_GAP)
         spread[list(JAW)] = list(_JAW_UNITS.values())
-        return Calibration(rest=rest, spread=spread)
+        return Calibration(rest=rest.astype(np.float32), spread=spread.astype(np.float32))
 
     def __call__(self, values: np.ndarray) -> np.ndarray:
         """(N, COUNT) measures ► float32 (N, COUNT) in the units of ``spread``, ±4."""
-        left = values - _given(values) @ self.rest.T
-        return np.clip(left / self.spread, -_LIMIT, _LIMIT).astype(np.float32)
-
-
-def _given(values: np.ndarray) -> np.ndarray:
-    """(N, 3): one, and pose in its units, as far as pose is believed to act linearly."""
-    pose = np.clip(values[:, :POSE] / _POSE_UNIT, -_LIMIT, _LIMIT)
-    return np.concatenate([np.ones((len(values), 1)), pose], axis=1)
-
-
-def _fitted(given: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """Rest and slopes (3, V) of values (N, V) over :func:`_given`: ridge regression around the median."""
-    middle = np.median(values, axis=0)
-    ridge = np.diag([0.0, _RIDGE, _RIDGE]) * len(values) + 1e-9 * np.eye(3)
-    slopes: np.ndarray = np.linalg.solve(given.T @ given + ridge, given.T @ (values - middle))
-    slopes[0] += middle
-    return slopes
+        return np.clip((values - self.rest) / self.spread, -_LIMIT, _LIMIT).astype(np.float32)
 
 
 def jaw_reach(doing: np.ndarray, known: np.ndarray) -> np.ndarray:
@@ -196,6 +180,23 @@ def jaw_reach(doing: np.ndarray, known: np.ndarray) -> np.ndarray:
     factors = np.ones(COUNT, np.float32)
     factors[list(JAW)] = np.sqrt(np.clip(possible / widest, 0.1, 1))
     return factors
+
+
+def adapted(measures: np.ndarray, habit: np.ndarray, known: np.ndarray) -> np.ndarray:
+    """One person's measures, brought to where another was seen.
+
+    Args:
+        measures: (N, COUNT) calibrated measures.
+        habit: (M, COUNT) of the same person, of as much as is known of them.
+        known: (K, COUNT) those that the other's decoder has learned from.
+
+    Returns:
+        float32 (N, COUNT): poses turned (:func:`meeting_point`), mouths opened less wide where the other never opens it
+        so wide (:func:`jaw_reach`).
+    """
+    out = measures * jaw_reach(habit, known)
+    out[:, :POSE] += meeting_point(habit[:, :POSE], known[:, :POSE])
+    return out.astype(np.float32)
 
 
 def mixture(wanted: np.ndarray, known: np.ndarray) -> np.ndarray:

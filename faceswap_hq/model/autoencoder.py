@@ -183,7 +183,7 @@ class SwapAutoencoder(nn.Module):
         self.spread: Tensor
         self.seen: Tensor
         self.codes: Tensor
-        self.register_buffer("rest", torch.zeros(len(people), expression.COUNT, 3))
+        self.register_buffer("rest", torch.zeros(len(people), expression.COUNT))
         self.register_buffer("spread", torch.ones(len(people), expression.COUNT))
         self.register_buffer("seen", torch.zeros(len(people), MEMORIES, expression.COUNT))
         self.register_buffer("codes", torch.zeros(len(people), MEMORIES, settings.bottleneck))
@@ -257,14 +257,9 @@ class SwapAutoencoder(nn.Module):
             source: Whose decoder will draw.
 
         Returns:
-            float32 (N, F): poses turned (:func:`expression.meeting_point`), mouths opened less wide where ``source``
-            never opens it so wide (:func:`expression.jaw_reach`).
+            float32 (N, F), see :func:`faceswap_hq.faces.expression.adapted`.
         """
-        known = self.seen[source].cpu().numpy()
-        pose = slice(0, expression.POSE)
-        out = measures * expression.jaw_reach(habit, known)
-        out[:, pose] += expression.meeting_point(habit[:, pose], known[:, pose])
-        return out.astype(np.float32)
+        return expression.adapted(measures, habit, self.seen[source].cpu().numpy())
 
     def encode(self, image: Tensor, measures: Tensor) -> Tensor:
         """What the decoders draw from.

@@ -17,7 +17,7 @@ from faceswap_hq.training import checkpoints
 from faceswap_hq.training.settings import TrainSettings, from_dict, to_dict
 
 FORMAT = "faceswap-hq model"
-VERSION = 2  # 2: mouths are calibrated in centimetres from closed lips
+VERSION = 3  # 2: mouths are calibrated in centimetres from closed lips; 3: without what pose does to them
 
 
 @dataclass(frozen=True, kw_only=True)
