@@ -3,10 +3,10 @@
     python benchmarks/retargeting.py CLIP_OR_FACESET ... --work DIR [--out FILE.json]
 
 A swap is drawn from a mixture of faces that the source was seen with (`faceswap_hq.faces.expression.mixture`). Here
-that mixture is taken of their measures instead of their codes, and compared with what the target does, for every ordered
-pair of people: Pearson's r over frames, of openings in the picture (`quality` compares fakes by the same two) and of
-shapes in centimetres. With `--pose-regressed` measures are calibrated as they were before: minus what a ridge regression,
-fitted to each person, lays to the head's pose.
+that mixture is taken of their measures instead of their codes, and compared with what the target does, for every
+ordered pair of people: Pearson's r over frames, of openings in the picture (`quality` compares fakes by the same two)
+and of shapes in centimetres. With `--pose-regressed` measures are calibrated as they were before: minus what a ridge
+regression, fitted to each person, lays to the head's pose.
 """
 
 from __future__ import annotations
