@@ -66,6 +66,8 @@ def trained(run: Path, people: list[Faceset], settings: TrainSettings, budget: B
     """Train, or take the run that is there; how long it took, in steps and seconds."""
     started = time.perf_counter()
     result = loop.train(run, people, settings, budget, device="cpu")
+    if result.stopped:
+        raise SystemExit("interrupted: the same command goes on from here")
     return {
         "steps": result.progress.step,
         "seconds": round(result.progress.seconds, 1),

@@ -8,6 +8,7 @@ threads); the modules hold its parts, each usable on its own.
 from __future__ import annotations
 
 from blending.compose import ComposeResult, Prepared, compose, finish, prepare
+from blending.occlusion import visibility
 from blending.settings import (
     BEST,
     CLASSIC,
@@ -17,6 +18,7 @@ from blending.settings import (
     ColorSettings,
     DetailSettings,
     MaskSettings,
+    OcclusionSettings,
     PoissonSettings,
     TemporalSettings,
     preset,
@@ -36,6 +38,7 @@ __all__ = [
     "ComposeResult",
     "DetailSettings",
     "MaskSettings",
+    "OcclusionSettings",
     "PoissonSettings",
     "Prepared",
     "TemporalSettings",
@@ -45,4 +48,5 @@ __all__ = [
     "preset",
     "settings_from_dict",
     "settings_to_dict",
+    "visibility",
 ]

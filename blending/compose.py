@@ -71,6 +71,7 @@ def compose(
     *,
     polygon: Array | None = None,
     cover: Sequence[Array] = (),
+    visible: Array | None = None,
     settings: BlendSettings = BEST,
     state: BlendState | None = None,
     out: Array | None = None,
@@ -87,6 +88,8 @@ def compose(
             part.
         cover: Parts of the target's face that must not show through, each (K, 2) points in frame pixels whose hull
             counts: the brows, above all. The mask is full there up to close to the region's edge.
+        visible: (S, S) float32 in [0, 1], in crop pixels: 0 where something is in front of the target's face, from
+            :func:`blending.occlusion.visibility` or a face parser; None for nothing.
         settings: What to do; see :mod:`blending.settings` for the presets.
         state: Carries the filters along one track; pass the same object for each of its frames and call its ``reset``
             at cuts. Without it each frame stands alone.
@@ -99,7 +102,7 @@ def compose(
         ValueError: For arrays of other shapes or types.
     """
     prepared = prepare(
-        frame, face, face_mask, matrix, polygon=polygon, cover=cover, settings=settings, state=state
+        frame, face, face_mask, matrix, polygon=polygon, cover=cover, visible=visible, settings=settings, state=state
     )
     return finish(frame, prepared, out)
 
@@ -112,6 +115,7 @@ def prepare(
     *,
     polygon: Array | None = None,
     cover: Sequence[Array] = (),
+    visible: Array | None = None,
     settings: BlendSettings = BEST,
     state: BlendState | None = None,
 ) -> Prepared:
@@ -120,6 +124,8 @@ def prepare(
     The second half, :func:`finish`, may meanwhile work on the frame before, in another thread.
     """
     _check(frame, face, face_mask, matrix, polygon)
+    if visible is not None and (visible.shape != face.shape[:2] or visible.dtype != np.float32):
+        raise ValueError(f"what is visible must be {face.shape[:2]} float32, not {visible.shape} {visible.dtype}")
     grain = state.grain if state is not None else detail.Grain(np.random.default_rng(0))
     matrix = np.asarray(matrix, np.float64)
     points = region.hull_points(polygon, matrix, settings)
@@ -130,6 +136,8 @@ def prepare(
     area = frame[top:bottom, left:right]
     if face_mask is not None and state is not None:
         face_mask = state.mask(face_mask)
+    if state is not None:
+        visible = state.visible(visible)
     rounding = 1 / 255 if frame.dtype == np.uint8 else 0.0
     height, width = area.shape[:2]
     factor = region.reduction(matrix, settings)
@@ -146,7 +154,7 @@ def prepare(
         cover = [np.asarray(part, np.float64)[:, :2] * zoom + shift for part in cover]
         target, corner = _as_float(cv2.resize(area, size, interpolation=cv2.INTER_AREA)), (0, 0)
     source, alpha, sigma = _prepare(
-        target, area, face, face_mask, matrix, points, cover, corner, settings, state, rounding
+        target, area, face, face_mask, visible, matrix, points, cover, corner, settings, state, rounding
     )
     noise = grain((height, width)) * np.float32(sigma) if sigma > 0 else None
     return Prepared(source, alpha, noise, box)
@@ -188,6 +196,7 @@ def _prepare(
     full: Array,
     face: Array,
     face_mask: Array | None,
+    visible: Array | None,
     matrix: Array,
     points: Array | None,
     cover: Sequence[Array],
@@ -203,6 +212,7 @@ def _prepare(
         full: The same at the frame's resolution and in its type, of which the noise is measured.
         face: See :func:`compose`.
         face_mask: See :func:`compose`.
+        visible: See :func:`compose`.
         matrix: Target pixels, counted as ``corner`` says, to crop pixels.
         points: Outline of the target's face.
         cover: See :func:`compose`.
@@ -219,11 +229,15 @@ def _prepare(
     if not domain.any():
         return target, alpha, 0.0
     source = _warp(face, matrix, box)
+    whole, seen = alpha, None
+    if visible is not None and visible.min() < 1:
+        seen = region.seen_region(visible, matrix, target, size, box)
+        alpha = cv2.multiply(alpha, seen)
     core = cv2.min(inside, alpha)
     source = _match_color(source, target, core, settings, state)
     source, noise = _match_detail(source, target, full, core, rounding, settings, state)
     if settings.poisson.gradients != "off":
-        source = _correct(source, target, alpha, domain, size, settings)
+        source = _correct(source, target, whole, domain, seen, size, settings)
     return source, alpha, noise
 
 
@@ -321,7 +335,13 @@ def _match_detail(
 
 
 def _correct(
-    source: Array, target: Array, alpha: Array, domain: Array, size: float, settings: BlendSettings
+    source: Array,
+    target: Array,
+    alpha: Array,
+    domain: Array,
+    seen: Array | None,
+    size: float,
+    settings: BlendSettings,
 ) -> Array:
     chosen = settings.poisson
     grid = 1
@@ -337,6 +357,7 @@ def _correct(
         grid=grid,
         smoothing=chosen.smoothing * size,
         limit=chosen.limit,
+        trust=seen,
         center=None if settings.color.method == "off" else np.zeros(3, np.float32),
         band=None if chosen.smoothing == 0 else cv2.bitwise_and(domain, poisson.as_domain(_BAND - alpha)),
         screening=0.0 if chosen.fade is None else 1.0 / max(chosen.fade * size, 1.0) ** 2,

@@ -23,6 +23,7 @@ from blending.membrane import EXACT, FAST, Accuracy, as_domain, boundary, membra
 __all__ = ["EXACT", "FAST", "Accuracy", "as_domain", "blend", "boundary", "correction", "membrane", "mixed_divergence"]
 
 Array = NDArray[Any]
+_COVERED = 0.02  # say of the boundary where the face is covered
 Gradients = Literal["import", "mixed"]
 
 
@@ -87,6 +88,7 @@ def correction(
     limit: float | None = None,
     center: Array | None = None,
     band: Array | None = None,
+    trust: Array | None = None,
     screening: float = 0.0,
     accuracy: Accuracy = FAST,
 ) -> Array:
@@ -108,6 +110,8 @@ def correction(
         center: (3,) difference to expect; the median over the boundary by default, 0 after a colour transfer.
         band: (H, W) uint8, 0 or 255: where differences are taken from when they are smoothed; by default the pixels
             that touch the domain. A band along the boundary inside a face sees skin on both sides, and more of it.
+        trust: (H, W) float32 in [0, 1]: say of each difference when they are smoothed or limited; 0 where something
+            covers the face. Where all along a stretch of the boundary have none, ``center`` holds.
         screening: See :func:`membrane`.
         accuracy: See :class:`Accuracy`.
 
@@ -131,8 +135,12 @@ def correction(
         if band is not None:
             band = cv2.copyMakeBorder(band, *pad, cv2.BORDER_REPLICATE)
             band = as_domain(cv2.resize(band, small, interpolation=cv2.INTER_AREA) >= 128)
+        if trust is not None:
+            trust = cv2.resize(
+                cv2.copyMakeBorder(trust, *pad, cv2.BORDER_REPLICATE), small, interpolation=cv2.INTER_AREA
+            )
     if smoothing > 0 or limit is not None:
-        difference = _steady(difference, boundary(domain), band, smoothing / grid, limit, center)
+        difference = _steady(difference, boundary(domain), band, trust, smoothing / grid, limit, center)
     right = mixed_divergence(frame, source) if gradients == "mixed" else None
     solved = membrane(difference, domain, right=right, screening=screening * grid**2, accuracy=accuracy)
     if grid == 1:
@@ -142,7 +150,13 @@ def correction(
 
 
 def _steady(
-    difference: Array, ring: Array, band: Array | None, smoothing: float, limit: float | None, center: Array | None
+    difference: Array,
+    ring: Array,
+    band: Array | None,
+    trust: Array | None,
+    smoothing: float,
+    limit: float | None,
+    center: Array | None,
 ) -> Array:
     """Free the boundary's difference of outliers, then smooth it (a normalised convolution over the band)."""
     edge = ring > 0
@@ -157,6 +171,12 @@ def _steady(
         offset = (values - middle) / np.float32(limit)
         weight[where] = 1.0 / (1.0 + (offset**2).sum(axis=1))
         result[where] = middle + np.float32(limit) * np.tanh(offset)
+    if trust is not None:
+        # A little say for the expected difference, for stretches of the boundary that are covered altogether
+        middle = np.median(values, axis=0) if center is None else np.asarray(center, np.float32)
+        share = trust[where][:, None]
+        result[where] = middle + (result[where] - middle) * share
+        weight[where] *= np.maximum(trust[where], _COVERED)
     if smoothing > 0:
         weighted = cv2.multiply(result, spread(weight, difference.shape[2]))
         blurred = cv2.GaussianBlur(weighted, (0, 0), smoothing, borderType=cv2.BORDER_REPLICATE).reshape(result.shape)

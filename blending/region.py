@@ -16,6 +16,9 @@ Array = NDArray[Any]
 Box = tuple[int, int, int, int]
 
 _MARGIN = 4  # pixels that are worked with around the mask, for the boundary and the filters
+_TRACED = 0.02  # face sizes within which the outline of what covers the face is pulled to the frame's edges ...
+_TRACED_CONTRAST = 0.1  # ... of about this contrast
+_NEARLY = 0.05
 _INSET = 2.0  # crop pixels at the crop's border that are never shown: warps and convolutions are unsure there
 
 
@@ -90,7 +93,36 @@ def mask_region(
     if not parts:
         return square
     region = mask.combine(parts, how) if how in ("product", "minimum", "union") else parts[0]
-    return cv2.min(region, square)
+    return _from_the_sides(cv2.min(region, square), matrix, settings)
+
+
+def _from_the_sides(region: Array, matrix: Array, settings: BlendSettings) -> Array:
+    """The region without bands along its top, right, bottom and left; the frame's border is no side."""
+    out = region
+    if not any(settings.mask.sides):
+        return out
+    size = mask.face_size(region)
+    right = matrix[0, :2] / np.linalg.norm(matrix[0, :2])  # the crop's axes in frame pixels
+    down = np.array([-right[1], right[0]])
+    for amount, direction in zip(settings.mask.sides, (down, -right, -down, right), strict=True):
+        if amount > 0:
+            moved = np.column_stack([np.eye(2), amount * size * direction])
+            out = cv2.min(out, cv2.warpAffine(region, moved, region.shape[::-1], borderMode=cv2.BORDER_REPLICATE))
+    return out
+
+
+def seen_region(visible: Array, matrix: Array, target: Array, size: float, box: Box) -> Array:
+    """What can be seen of the face, from the crop into the box, its outline pulled to the frame's edges."""
+    shape = (box[3] - box[1], box[2] - box[0])
+    warped = cv2.warpAffine(
+        visible, shifted(matrix, box), shape[::-1],
+        flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP, borderMode=cv2.BORDER_REPLICATE,
+    )  # fmt: skip
+    radius = max(1, round(_TRACED * size))
+    guide = cv2.cvtColor(target, cv2.COLOR_RGB2GRAY)
+    traced = mask.guided_filter(guide, warped, radius=radius, epsilon=_TRACED_CONTRAST**2)
+    # A linear fit in each window never quite reaches 0 and 1; what is covered is to stay as it is, to the bit
+    return np.clip((traced - _NEARLY) / (1 - 2 * _NEARLY), 0.0, 1.0)
 
 
 def alpha_of(

@@ -68,6 +68,7 @@ class MaskSettings:
         feather: Band in which the face fades in.
         cover: Margin around the parts that must be covered (the target's brows, so that nobody has four).
         refine: Reach of the guided filter that pulls the edge to the picture's edges; 0 for none.
+        sides: How far the region is drawn in from top, right, bottom and left, as the crop sees them.
     """
 
     shape: MaskShape = "minimum"
@@ -78,6 +79,7 @@ class MaskSettings:
     feather: float = 0.07
     cover: float = 0.02
     refine: float = 0.0
+    sides: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 0.0)
 
     def __post_init__(self) -> None:
         _one_of("mask.shape", self.shape, get_args(MaskShape))
@@ -88,6 +90,45 @@ class MaskSettings:
         _within("mask.feather", self.feather, 0, 0.5)
         _within("mask.cover", self.cover, 0, 0.5)
         _within("mask.refine", self.refine, 0, 0.5)
+        object.__setattr__(self, "sides", tuple(self.sides))
+        if len(self.sides) != 4:
+            raise ValueError(f"mask.sides must be four numbers, not {self.sides}")
+        for side in self.sides:
+            _within("mask.sides", side, 0, 0.4)
+
+
+@dataclass(frozen=True, kw_only=True)
+class OcclusionSettings:
+    """What counts as covering the face; see :mod:`blending.occlusion`. Distances are of colors in [0, 1], Euclidean.
+
+    Attributes:
+        strength: How far the new face withdraws from what covers it, 0 (off) to 1.
+        low: Disagreement that counts next to a stronger one.
+        high: Disagreement that counts by itself.
+        reach: How far aside the expected picture may lie, as a share of the crop's side.
+        area: Share of the face that must disagree strongly in one piece.
+        gap: Gaps up to twice as wide are filled, as a share of the crop's side.
+        enclosed: What is enclosed is filled up to this share of the face; the lenses of glasses are larger.
+        grow: How far what covers the face is widened, as a share of the crop's side.
+    """
+
+    strength: float = 1.0
+    low: float = 0.06
+    high: float = 0.14
+    reach: float = 0.008
+    area: float = 0.002
+    gap: float = 0.04
+    enclosed: float = 0.03
+    grow: float = 0.0
+
+    def __post_init__(self) -> None:
+        _within("occlusion.strength", self.strength, 0, 1)
+        _within("occlusion.high", self.high, 0.001, 2)
+        _within("occlusion.low", self.low, 0.001, self.high)
+        for name in ("reach", "gap", "grow"):
+            _within(f"occlusion.{name}", getattr(self, name), 0, 0.2)
+        _within("occlusion.area", self.area, 0, 1)
+        _within("occlusion.enclosed", self.enclosed, 0, 1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -151,7 +192,7 @@ class TemporalSettings:
     Attributes:
         color: Mean colours. Filtering them lets the generator's own flicker through, which is worse.
         contrast: Spreads of the colours.
-        mask: The learned mask, in crop pixels.
+        mask: The learned mask, and what can be seen of the face, in crop pixels.
         detail: Estimated sharpness and noise.
         cut: Jump of the mean colour, in [0, 1], that counts as a cut.
     """
@@ -174,12 +215,14 @@ class BlendSettings:
 
     color: ColorSettings = field(default_factory=ColorSettings)
     mask: MaskSettings = field(default_factory=MaskSettings)
+    occlusion: OcclusionSettings = field(default_factory=OcclusionSettings)
     poisson: PoissonSettings = field(default_factory=PoissonSettings)
     detail: DetailSettings = field(default_factory=DetailSettings)
     temporal: TemporalSettings = field(default_factory=TemporalSettings)
 
 
 _NO_COLOR = ColorSettings(method="off")
+_NO_OCCLUSION = OcclusionSettings(strength=0)
 _NO_POISSON = PoissonSettings(gradients="off")
 _NO_DETAIL = DetailSettings(sharpness=0, noise=0, oversampling=0)
 _NO_TIME = TemporalSettings(color=0, contrast=0, mask=0, detail=0)
@@ -187,6 +230,7 @@ _NO_TIME = TemporalSettings(color=0, contrast=0, mask=0, detail=0)
 NONE = BlendSettings(
     color=_NO_COLOR,
     mask=MaskSettings(shape="learned", inset=0, erosion=0, feather=0, cover=0),
+    occlusion=_NO_OCCLUSION,
     poisson=_NO_POISSON,
     detail=_NO_DETAIL,
     temporal=_NO_TIME,
@@ -196,6 +240,7 @@ NONE = BlendSettings(
 CLASSIC = BlendSettings(
     color=ColorSettings(method="mean", trim=None),
     mask=MaskSettings(shape="minimum", reach=0, inset=0, erosion=0.04, feather=0.02, cover=0),
+    occlusion=_NO_OCCLUSION,
     poisson=PoissonSettings(cells=0, smoothing=0, limit=None, fade=None),
     detail=_NO_DETAIL,
     temporal=_NO_TIME,
@@ -220,7 +265,11 @@ def preset(name: str) -> BlendSettings:
 
 def settings_to_dict(settings: BlendSettings) -> dict[str, dict[str, Any]]:
     """Settings as nested dictionaries of plain values, for YAML or JSON."""
-    return dataclasses.asdict(settings)
+    values: dict[str, dict[str, Any]] = dataclasses.asdict(settings)
+    return {
+        section: {name: list(value) if isinstance(value, tuple) else value for name, value in part.items()}
+        for section, part in values.items()
+    }
 
 
 def settings_from_dict(values: dict[str, Any]) -> BlendSettings:
@@ -232,6 +281,7 @@ def settings_from_dict(values: dict[str, Any]) -> BlendSettings:
     parts = {
         "color": ColorSettings,
         "mask": MaskSettings,
+        "occlusion": OcclusionSettings,
         "poisson": PoissonSettings,
         "detail": DetailSettings,
         "temporal": TemporalSettings,

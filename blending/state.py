@@ -26,7 +26,7 @@ class BlendState:
         self.source_color, self.target_color = (
             StatisticsFilter(settings.contrast, mean=settings.color, cut=settings.cut) for _ in range(2)
         )
-        self._mask = ExponentialFilter(settings.mask)
+        self._mask, self._visible = (ExponentialFilter(settings.mask) for _ in range(2))
         self._detail_every = max(1, min(4, int(settings.detail / 3)))
         self._detail = ExponentialFilter(settings.detail / self._detail_every)
         self._details: tuple[Detail, Detail] | None = None
@@ -38,12 +38,20 @@ class BlendState:
         self.source_color.reset()
         self.target_color.reset()
         self._mask.reset()
+        self._visible.reset()
         self._detail.reset()
         self._details = None
 
     def mask(self, mask: NDArray[Any]) -> NDArray[Any]:
         """Filter the learned mask, in crop pixels."""
         return self._mask(mask)
+
+    def visible(self, visible: NDArray[Any] | None) -> NDArray[Any] | None:
+        """Filter what can be seen of the face, in crop pixels; None is all of it. What covers it does so at once."""
+        if visible is None:
+            self._visible.reset()
+            return None
+        return np.minimum(visible, self._visible(visible))
 
     def detail(self, measure: Callable[[], tuple[Detail, Detail]]) -> tuple[Detail, Detail]:
         """Filtered sharpness and noise of source and target.

@@ -1,0 +1,101 @@
+"""What covers the face: found without labels, where the frame is not what the target's own model expects.
+
+A decoder that has only ever drawn the target's bare face draws it bare behind a hand, a microphone or a strand of hair
+too; where the frame then lies outside all that the drawing shows nearby, something else is in front. What covers the
+face all through the footage that the decoder has learned from belongs to the face as far as it knows (glasses, mostly).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from blending.settings import OcclusionSettings
+
+Array = NDArray[Any]
+
+_NEAR = 0.08  # differences within this of their median belong to the light, not to something in front
+
+
+def disagreement(seen: Array, expected: Array, reach: int) -> Array:
+    """How far a picture lies outside the colors that another one shows nearby.
+
+    Each channel's range in a square window of the expected picture (a morphological dilation and erosion) is what a
+    pixel may be; so drawing an edge a little aside, or a little too soft, costs nothing.
+
+    Args:
+        seen: (H, W, 3) float32.
+        expected: (H, W, 3) float32.
+        reach: Of the window to each side, pixels.
+
+    Returns:
+        (H, W) float32: Euclidean distance over the channels, 0 inside the range.
+    """
+    window = np.ones((2 * reach + 1, 2 * reach + 1), np.uint8)
+    outside = cv2.max(cv2.subtract(seen, cv2.dilate(expected, window)), cv2.subtract(cv2.erode(expected, window), seen))
+    outside = cv2.max(outside, np.zeros_like(outside))
+    return np.sqrt(np.square(outside).sum(axis=2))
+
+
+def in_the_same_light(expected: Array, seen: Array, inside: Array) -> Array:
+    """The expected picture with each channel shifted to the seen one's level; up to half of it may be covered."""
+    shift = np.zeros(3, np.float32)
+    difference = (seen - expected)[inside]
+    if len(difference):
+        middle = np.median(difference, axis=0)
+        for i, channel in enumerate(difference.T):
+            near = channel[np.abs(channel - middle[i]) < _NEAR]
+            shift[i] = near.mean() if near.size else middle[i]
+    return expected + shift
+
+
+def visibility(seen: Array, expected: Array, face: Array, settings: OcclusionSettings) -> Array:
+    """Where the face can be seen.
+
+    Pixels that disagree weakly count where they hang together with enough that disagree strongly; narrow gaps between
+    them (fingers, strands) and what they enclose are filled.
+
+    Args:
+        seen: (S, S, 3) float32 RGB in [0, 1]: the frame's crop.
+        expected: (S, S, 3) float32: the target's bare face as its model draws it, in the same crop.
+        face: (S, S) float32 in [0, 1]: where its face is; nothing is looked for outside.
+        settings: Thresholds.
+
+    Returns:
+        (S, S) float32: 1 where it can be seen, 0 where something covers it, and outside the face 1.
+    """
+    side = face.shape[0]
+    inside = face > 0.5
+    area = int(np.count_nonzero(inside))
+    clear = np.ones(face.shape, np.float32)
+    if area == 0 or settings.strength == 0:
+        return clear
+    reach = max(1, round(settings.reach * side))
+    away = disagreement(seen, in_the_same_light(expected, seen, inside), reach)
+    strong = (away > settings.high) & inside
+    least = settings.area * area
+    if np.count_nonzero(strong) < least:
+        return clear
+    weak = ((away > settings.low) & inside).astype(np.uint8)
+    count, labels = cv2.connectedComponents(weak)
+    kept = np.bincount(labels[strong], minlength=count) >= least
+    kept[0] = False
+    covered = kept[labels].astype(np.uint8)
+    gap = round(settings.gap * side)
+    if gap > 0:
+        ball = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * gap + 1, 2 * gap + 1))
+        padded = cv2.copyMakeBorder(covered, *(2 * gap,) * 4, cv2.BORDER_CONSTANT, value=(0.0,))
+        covered = cv2.morphologyEx(padded, cv2.MORPH_CLOSE, ball)[2 * gap : -2 * gap, 2 * gap : -2 * gap]
+    contours, _ = cv2.findContours(np.ascontiguousarray(covered), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    holes = np.zeros_like(covered)
+    for contour in contours:
+        if cv2.contourArea(contour) < settings.enclosed * area:
+            cv2.drawContours(holes, [contour], -1, (1.0,), cv2.FILLED)
+    covered = cv2.max(covered, holes)
+    grown = round(settings.grow * side)
+    covered = cv2.dilate(covered, np.ones((2 * grown + 1, 2 * grown + 1), np.uint8)).astype(np.float32)
+    soft = cv2.GaussianBlur(covered, (3, 3), 0, borderType=cv2.BORDER_REPLICATE)
+    return 1 - np.float32(settings.strength) * soft
