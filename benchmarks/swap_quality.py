@@ -31,14 +31,14 @@ import numpy as np
 import yaml
 
 import blending
-from faceswap_hq import actors, files, media, quality, render
+from faceswap_hq import actors, files, media, planning, quality, render
 from faceswap_hq.extract import extract
 from faceswap_hq.faces import alignment, regions
 from faceswap_hq.faceset import Faceset, is_faceset, read_faceset
 from faceswap_hq.model import SwapAutoencoder
+from faceswap_hq.planning import Plan, RenderSettings
 from faceswap_hq.quality.compare import Triple
 from faceswap_hq.quality.picture import sharpness
-from faceswap_hq.render import RenderSettings
 from faceswap_hq.training import loop
 from faceswap_hq.training.loop import Budget
 from faceswap_hq.training.run import load_model
@@ -101,7 +101,7 @@ def measured(case: Case, identity: quality.IdentityModel | None, retarget: float
         source=case.source, target=case.target, frames=(case.first, 10**9), retarget=retarget,
         blend=blending.preset("none"),
     )  # fmt: skip
-    plan = render.plan(case.clip, model, card.coverage, settings)
+    plan = planning.plan(case.clip, model, card.coverage, settings)
     fine: list[float] = []
 
     def triples() -> Iterator[Triple]:
@@ -146,7 +146,7 @@ def row_of(name: str, found: quality.FakeQuality) -> dict[str, Any]:
     }
 
 
-def raw_sharpness(face: np.ndarray, plan: render.Plan, index: int) -> float:
+def raw_sharpness(face: np.ndarray, plan: Plan, index: int) -> float:
     """Strength of fine detail in the decoder's output, inside the target's outline, at the model's resolution."""
     outline = alignment.transform(plan.polygons[index], plan.matrices[index])
     return sharpness((face * 255).round().astype(np.uint8), inside(outline, len(face)))

@@ -303,8 +303,8 @@ def render(
     media.probe(video)  # the clip's own faults are reported first, before anything heavy is loaded
 
     from faceswap_hq import fakes
+    from faceswap_hq.planning import RenderSettings
     from faceswap_hq.provenance import load_key
-    from faceswap_hq.render import RenderSettings
 
     if compare and output is None:
         raise UserError("--compare writes one file and needs its name.", "Add -o compare.mp4")

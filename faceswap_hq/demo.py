@@ -21,7 +21,7 @@ from faceswap_hq.console import progress, say
 from faceswap_hq.errors import UserError
 from faceswap_hq.extract import extract
 from faceswap_hq.faceset import is_faceset, read_faceset
-from faceswap_hq.render import RenderSettings
+from faceswap_hq.planning import RenderSettings
 from faceswap_hq.training.loop import Budget, train
 from faceswap_hq.training.settings import load_preset
 

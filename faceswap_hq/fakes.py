@@ -15,10 +15,11 @@ import numpy as np
 
 import faceswap_hq
 from blending import settings_to_dict
-from faceswap_hq import files, provenance, render
+from faceswap_hq import files, planning, provenance, render
 from faceswap_hq.errors import UserError
 from faceswap_hq.model import SwapAutoencoder
-from faceswap_hq.render import Advance, Counts, Plan, RenderSettings
+from faceswap_hq.planning import Advance, Plan, RenderSettings
+from faceswap_hq.render import Counts
 from faceswap_hq.training.devices import choose_device
 from faceswap_hq.training.run import ModelCard, load_model
 
@@ -119,7 +120,7 @@ def _plan(video: Path, swap: Swap) -> Plan:
     if swap.settings.frames is not None:
         total = swap.settings.frames[1] - swap.settings.frames[0]
     with swap.progress(f"finding faces in {video.name}", total) as advance:
-        return render.plan(video, swap.model, swap.card.coverage, swap.settings, advance)
+        return planning.plan(video, swap.model, swap.card.coverage, swap.settings, advance)
 
 
 def _refuse_overwriting(video: Path, *targets: Path) -> None:

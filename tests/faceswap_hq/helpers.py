@@ -200,7 +200,7 @@ def write_clip(path: Path, images: Sequence[np.ndarray], **options: Any) -> Path
 
 def use_backend(patch: pytest.MonkeyPatch, backend: Known) -> Known:
     """Let extraction and rendering find faces with ``backend``."""
-    for module in ("extract", "render"):
+    for module in ("extract", "planning"):
         patch.setattr(f"faceswap_hq.{module}.open_backend", lambda *args, **kwargs: backend)
     return backend
 

@@ -19,7 +19,7 @@ from faceswap_hq.errors import UserError
 from faceswap_hq.faceset import read_faceset
 from faceswap_hq.fakes import FORMAT, VERSION, Manifest, Swap, open_swap
 from faceswap_hq.media import probe, read_frames
-from faceswap_hq.render import RenderSettings
+from faceswap_hq.planning import RenderSettings
 from faceswap_hq.training.loop import Budget, train
 from tests.faceswap_hq.clips import clicks
 from tests.faceswap_hq.helpers import SETTINGS, Known, Shot, leftovers, tree, use_backend, write_clip, write_faceset

@@ -14,11 +14,12 @@ import torch
 from blending import NONE, PRESETS
 from faceswap_hq import render
 from faceswap_hq.errors import UserError
-from faceswap_hq.faces import expression
+from faceswap_hq.faces import alignment, expression
 from faceswap_hq.faces.smoothing import steadied
 from faceswap_hq.media import probe, read_frames
 from faceswap_hq.model import SwapAutoencoder
-from faceswap_hq.render import Counts, RenderSettings, counts_dict, plan, swapped_frames, write_video
+from faceswap_hq.planning import Plan, RenderSettings, plan
+from faceswap_hq.render import Counts, counts_dict, swapped_frames, write_video
 from faceswap_hq.training.run import load_model
 from tests.faceswap_hq.clips import clicks, number_of, packet_table
 from tests.faceswap_hq.helpers import Known, Shot, face_at, mark, paint, side_by_side, use_backend, write_clip
@@ -38,7 +39,7 @@ def known_anna(monkeypatch, shots: tuple[Shot, Shot]) -> Known:
 
 def rendered(
     clip: Path, model: SwapAutoencoder, target: Path, settings: RenderSettings = PLAIN, **options
-) -> tuple[Counts, render.Plan]:
+) -> tuple[Counts, Plan]:
     found = plan(clip, model, 0.74, settings)
     return write_video(found, swapped_frames(found, model, settings), target, **options), found
 
@@ -91,13 +92,13 @@ class TestWholeClip:
         plain = replace(PLAIN, retarget=retarget)
         found = plan(actor_clips[0], model, 0.74, plain)
         for item in swapped_frames(found, model, plain, indices=[0, 10, 20]):
-            crop = render.alignment.warp(item.frame.image, found.matrices[item.frame.index], 32)
+            crop = alignment.warp(item.frame.image, found.matrices[item.frame.index], 32)
             x = torch.from_numpy(crop).permute(2, 0, 1)[None].float() / 255
             with torch.no_grad():
                 measures = torch.from_numpy(found.measures[item.frame.index])[None]
                 face = model.swap(x, measures, 0, retarget)[0][0].permute(1, 2, 0).numpy()
             np.testing.assert_allclose(item.face, face, atol=2e-3)
-            back = render.alignment.warp(item.image, found.matrices[item.frame.index], 32)[12:20, 12:20]
+            back = alignment.warp(item.image, found.matrices[item.frame.index], 32)[12:20, 12:20]
             assert difference(back / 255, face[12:20, 12:20]) < 0.02
 
     def test_whose_habits_the_landmarks_are_read_by(self, model, actor_clips, known_anna):

@@ -1,0 +1,103 @@
+"""What the model makes of a batch of frames: the new face, its mask, and what is in front of the old one."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+import blending
+from faceswap_hq import media
+from faceswap_hq.faces import alignment
+from faceswap_hq.model import SwapAutoencoder
+from faceswap_hq.planning import Plan, RenderSettings
+
+_LOOK = 4  # something in front of the face is looked for in every so many frames, and then in all around
+
+
+@dataclass(frozen=True, kw_only=True)
+class Drawn:
+    """What the model makes of one frame, in its crop."""
+
+    face: np.ndarray
+    """float32 (S, S, 3)."""
+    mask: np.ndarray
+    """float32 (S, S)."""
+    visible: np.ndarray | None
+    """float32 (S, S): 0 where something is in front of the target's face; None for nothing."""
+
+
+@torch.inference_mode()
+def draw(
+    batch: list[media.Frame],
+    plan: Plan,
+    model: SwapAutoencoder,
+    settings: RenderSettings,
+    device: torch.device,
+    seconds: dict[str, float],
+) -> dict[int, Drawn]:
+    """Faces and masks of a batch by frame index."""
+    started = time.perf_counter()
+    size = model.settings.resolution
+    chosen = [frame for frame in batch if frame.index in plan.matrices]
+    if not chosen:
+        return {}
+    x = None
+    retarget = model.retargets if settings.retarget is None else settings.retarget
+    if retarget < 1:  # otherwise the measures are all that is drawn from
+        crops = np.stack([alignment.warp(frame.image, plan.matrices[frame.index], size) for frame in chosen])
+        x = torch.from_numpy(crops).to(device).permute(0, 3, 1, 2).float().div_(255)
+        x = x.contiguous(memory_format=torch.channels_last)
+    between = time.perf_counter()
+    measures = torch.from_numpy(np.stack([plan.measures[frame.index] for frame in chosen])).to(device)
+    faces, masks = _arrays(*model.swap(x, measures, settings.source, retarget))
+    seconds["align"] += between - started
+    seconds["model"] += time.perf_counter() - between
+    started = time.perf_counter()
+    visible = _uncovered(chosen, plan, model, settings, device)
+    seconds["occlusion"] += time.perf_counter() - started
+    return {
+        frame.index: Drawn(face=faces[i], mask=masks[i], visible=visible.get(frame.index))
+        for i, frame in enumerate(chosen)
+    }
+
+
+def _arrays(faces: torch.Tensor, masks: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
+    """(B, 3, S, S) and (B, 1, S, S) ► float32 (B, S, S, 3) and (B, S, S)."""
+    return (
+        faces.permute(0, 2, 3, 1).float().cpu().contiguous().numpy(),
+        masks[:, 0].float().cpu().contiguous().numpy(),
+    )
+
+
+def _uncovered(
+    chosen: list[media.Frame], plan: Plan, model: SwapAutoencoder, settings: RenderSettings, device: torch.device
+) -> dict[int, np.ndarray]:
+    """What can be seen of each face, float32 (S, S), by frame index; nothing where nothing covers any.
+
+    The target's own decoder draws the bare face from what the target was seen doing, never from the frame itself, which
+    it might copy what covers the face from.
+    """
+    target = settings.target
+    if target is None or not plan.bare or settings.blend.occlusion.strength == 0:
+        return {}
+
+    def look(frames: list[media.Frame]) -> dict[int, np.ndarray]:
+        measures = torch.from_numpy(np.stack([plan.bare[frame.index] for frame in frames])).to(device)
+        drawn = zip(frames, *_arrays(*model.swap(None, measures, target, 1.0)), strict=True)
+        return {
+            frame.index: blending.visibility(
+                alignment.warp(frame.image, plan.matrices[frame.index], face.shape[0]).astype(np.float32) / 255,
+                face, mask, settings.blend.occlusion,
+            )
+            for frame, face, mask in drawn
+        }  # fmt: skip
+
+    sample = chosen[_LOOK - 1 :: _LOOK] or chosen[-1:]
+    found = look(sample)
+    if all(visible.min() == 1 for visible in found.values()):
+        return {}
+    rest = [frame for frame in chosen if frame.index not in found]
+    return found | look(rest) if rest else found

@@ -1,0 +1,104 @@
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from blending import BEST
+from faceswap_hq import drawing, media
+from faceswap_hq.faces import alignment
+from faceswap_hq.planning import Plan, RenderSettings
+
+SIDE = 64
+COUNT = 8
+SETTINGS = RenderSettings(source=1, target=0, blend=BEST)
+
+
+class Perfect:
+    """Stands in for a model: number 0's decoder draws every frame's bare face exactly, and counts how often."""
+
+    retargets = 1.0
+
+    def __init__(self, bare: np.ndarray) -> None:
+        self.bare, self.drawn = bare, 0
+        self.settings = type("Settings", (), {"resolution": SIDE})
+
+    def swap(self, image, measures, source, retarget):
+        assert retarget == 1
+        assert image is None
+        self.drawn += len(measures) * (source == 0)
+        faces = torch.from_numpy(self.bare[measures[:, 0].long().numpy()]).permute(0, 3, 1, 2)
+        return (faces if source == 0 else 1 - faces), torch.ones(len(faces), 1, SIDE, SIDE)
+
+
+@pytest.fixture
+def shown() -> tuple[list[media.Frame], np.ndarray]:
+    """Frames of smooth noise that are their own crops, and the same as float32."""
+    random = np.random.default_rng(0)
+    coarse = random.uniform(60, 190, (COUNT, 4, 4, 3)).astype(np.float32)
+    images = [alignment.warp(x.round().astype(np.uint8), np.float32([[16, 0, 8], [0, 16, 8]]), SIDE) for x in coarse]
+    frames = [media.Frame(index=i, time=i / 25, pts=i, image=image) for i, image in enumerate(images)]
+    return frames, np.stack(images).astype(np.float32) / 255
+
+
+def planned(known: bool = True) -> Plan:
+    """A plan in which the first measure is the frame's number."""
+    numbers = {i: np.full(21, i, np.float32) for i in range(COUNT)}
+    straight = {i: np.float32([[1, 0, 0], [0, 1, 0]]) for i in range(COUNT)}
+    empty = dict.fromkeys(("info", "faces", "person", "polygons", "brows", "new", "damage"))
+    return Plan(
+        **empty, matrices=straight, measures=numbers, bare=numbers if known else {},
+        start=0, stop=COUNT, whole=True, too_small=0,
+    )  # fmt: skip
+
+
+def cover(frames: list[media.Frame], which: range) -> None:
+    for i in which:
+        frames[i].image[30:50, 20:44] = (0, 255, 0)
+
+
+def drawn(frames, model, settings=SETTINGS, plan=None):
+    return drawing.draw(frames, plan or planned(), model, settings, torch.device("cpu"), defaultdict(float))
+
+
+def test_what_is_in_front_is_found_in_every_frame_of_a_batch_that_shows_it(shown):
+    frames, bare = shown
+    model = Perfect(bare)
+    cover(frames, range(2, 6))
+    found = drawn(frames, model)
+    assert model.drawn == COUNT
+    for i in range(COUNT):
+        covered = found[i].visible < 0.5
+        assert covered[32:48, 22:42].mean() == (1 if 2 <= i < 6 else 0)
+        assert covered[:26].sum() == covered[54:].sum() == 0
+        np.testing.assert_allclose(found[i].face, 1 - bare[i], atol=1e-6)
+
+
+def test_a_bare_face_costs_two_looks_a_batch(shown):
+    frames, bare = shown
+    model = Perfect(bare)
+    found = drawn(frames, model)
+    assert model.drawn == 2
+    assert all(found[i].visible is None for i in range(COUNT))
+
+
+def test_a_short_batch_is_looked_at_too(shown):
+    frames, bare = shown
+    cover(frames, range(COUNT))
+    assert all(drawn(frames[:1], Perfect(bare))[0].visible[32:48, 22:42].ravel() < 0.5)
+
+
+@pytest.mark.parametrize("why", ["switched off", "target unknown", "not planned"])
+def test_without_what_it_takes_nothing_is_looked_for(shown, why):
+    frames, bare = shown
+    model, settings, plan = Perfect(bare), SETTINGS, planned(known=why != "not planned")
+    cover(frames, range(COUNT))
+    if why == "switched off":
+        settings = replace(settings, blend=replace(BEST, occlusion=replace(BEST.occlusion, strength=0)))
+    if why == "target unknown":
+        settings = replace(settings, target=None)
+    assert all(found.visible is None for found in drawn(frames, model, settings, plan).values())
+    assert model.drawn == 0
