@@ -292,6 +292,10 @@ def render(
         ),
     ] = None,
     blend: Annotated[str, typer.Option(help="none (plain paste), classic, best, or a YAML file.")] = "best",
+    parser: Annotated[
+        Path | None,
+        typer.Option(help="Face-parsing network (ONNX, 19 classes of CelebAMask-HQ): swap only what it calls face."),
+    ] = None,
     backend: Backend = "mediapipe",
     device: Device = None,
     signing_key: Annotated[Path | None, typer.Option(help="Private key (PEM) for the content credentials.")] = None,
@@ -314,7 +318,7 @@ def render(
     )  # fmt: skip
     swap = fakes.open_swap(
         find_model(model), settings, source=source_person, target=target_person, device=device,
-        key=load_key(signing_key, signing_cert), progress=_frames,
+        key=load_key(signing_key, signing_cert), parser=parser, progress=_frames,
     )  # fmt: skip
     if preview is not None:
         target = output or Path(f"{video.stem}-{preview}.png")

@@ -11,6 +11,7 @@ import torch
 import blending
 from faceswap_hq import media
 from faceswap_hq.faces import alignment
+from faceswap_hq.faces.parsing import FaceParser
 from faceswap_hq.model import SwapAutoencoder
 from faceswap_hq.planning import Plan, RenderSettings
 
@@ -37,6 +38,7 @@ def draw(
     settings: RenderSettings,
     device: torch.device,
     seconds: dict[str, float],
+    parser: FaceParser | None = None,
 ) -> dict[int, Drawn]:
     """Faces and masks of a batch by frame index."""
     started = time.perf_counter()
@@ -57,6 +59,10 @@ def draw(
     seconds["model"] += time.perf_counter() - between
     started = time.perf_counter()
     visible = _uncovered(chosen, plan, model, settings, device)
+    if parser is not None:
+        for frame in chosen:
+            parsed = parser.inside(frame.image, plan.matrices[frame.index], size)
+            visible[frame.index] = np.minimum(visible.get(frame.index, parsed), parsed)
     seconds["occlusion"] += time.perf_counter() - started
     return {
         frame.index: Drawn(face=faces[i], mask=masks[i], visible=visible.get(frame.index))

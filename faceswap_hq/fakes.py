@@ -17,6 +17,7 @@ import faceswap_hq
 from blending import settings_to_dict
 from faceswap_hq import files, planning, provenance, render
 from faceswap_hq.errors import UserError
+from faceswap_hq.faces.parsing import FaceParser
 from faceswap_hq.model import SwapAutoencoder
 from faceswap_hq.planning import Advance, Plan, RenderSettings
 from faceswap_hq.render import Counts
@@ -48,10 +49,12 @@ class Swap:
     """Name of the person it is put onto: the key by which people are kept apart in evaluation."""
     device: str
     key: provenance.SigningKey | None = None
+    parser: FaceParser | None = None
     progress: Progress = field(default=_silent)
 
     def facts(self, plan: Plan, counts: Counts, target_sha256: str) -> dict[str, Any]:
         """The facts that go into the content credentials and the manifest."""
+        parsed = {} if self.parser is None else {"parser": files.sha256_file(self.parser.path)}
         return {
             "toolkit": f"faceswap-hq {faceswap_hq.__version__}",
             "source": {"person": self.source},
@@ -61,6 +64,7 @@ class Swap:
             "model": {"run": self.run.resolve().name, "sha256": self.card.sha256, "step": self.card.step},
             "retarget": self.model.retargets if self.settings.retarget is None else self.settings.retarget,
             "blending": settings_to_dict(self.settings.blend),
+            **parsed,
         }
 
 
@@ -72,6 +76,7 @@ def open_swap(
     target: str | None = None,
     device: str | None = None,
     key: provenance.SigningKey | None = None,
+    parser: Path | None = None,
     progress: Progress = _silent,
 ) -> Swap:
     """Load a model and settle who is put onto whom.
@@ -83,10 +88,11 @@ def open_swap(
         target: Name of the person in the video; default the model's other person, if it has just two.
         device: Where the model runs.
         key: Signing key; default the user's own.
+        parser: A face-parsing network, see :mod:`faceswap_hq.faces.parsing`.
         progress: Opens progress displays.
 
     Raises:
-        UserError: For a model that can't be loaded or a person it doesn't know.
+        UserError: For a model or parser that can't be loaded or a person it doesn't know.
     """
     model, card = load_model(run)
     source = source or card.people[0]
@@ -108,6 +114,7 @@ def open_swap(
     return Swap(
         run=run, model=model.to(place), card=card, device=str(place), source=source, target=target, key=key,
         settings=replace(settings, source=card.people.index(source), target=known),
+        parser=None if parser is None else FaceParser(parser),
         progress=progress,
     )  # fmt: skip
 
@@ -196,7 +203,7 @@ def render_preview(video: Path, swap: Swap, frame: int, target: Path) -> None:
         raise UserError(f"{target}: a preview is a .png file.", f"For example -o {target.stem or 'preview'}.png")
     one = replace(swap, settings=replace(swap.settings, frames=(frame, frame + 1)))
     plan = _plan(video, one)
-    with contextlib.closing(render.swapped_frames(plan, one.model, one.settings)) as frames:
+    with contextlib.closing(render.swapped_frames(plan, one.model, one.settings, parser=one.parser)) as frames:
         item = next(frames)
     picture = np.concatenate([item.frame.image, item.image], axis=1)
     counts = Counts(frames=1, with_face=1, swapped=1, passed=0, people=len(plan.faces.people), damaged=0, seconds={})
@@ -210,7 +217,7 @@ def render_preview(video: Path, swap: Swap, frame: int, target: Path) -> None:
 def _encode(plan: Plan, swap: Swap, fake: Path, *, real: Path | None = None, compare: bool = False) -> Counts:
     seconds: dict[str, float] = defaultdict(float)
     with swap.progress(f"swapping {swap.source} onto {swap.target}", plan.stop - plan.start) as advance:
-        frames = render.swapped_frames(plan, swap.model, swap.settings, seconds=seconds)
+        frames = render.swapped_frames(plan, swap.model, swap.settings, seconds=seconds, parser=swap.parser)
         with contextlib.closing(frames):
             return render.write_video(plan, frames, fake, real=real, compare=compare, advance=advance, seconds=seconds)
 

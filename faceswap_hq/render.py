@@ -19,6 +19,7 @@ import blending
 from blending import BlendState
 from faceswap_hq import media
 from faceswap_hq.drawing import Drawn, draw
+from faceswap_hq.faces.parsing import FaceParser
 from faceswap_hq.model import SwapAutoencoder
 from faceswap_hq.planning import Advance, Plan, RenderSettings
 
@@ -65,6 +66,7 @@ def swapped_frames(
     device: torch.device | None = None,
     seconds: dict[str, float] | None = None,
     indices: list[int] | None = None,
+    parser: FaceParser | None = None,
 ) -> Generator[Swapped, None, None]:
     """Second pass: the clip's frames in order, with the face swapped where the plan has one.
 
@@ -77,6 +79,7 @@ def swapped_frames(
         device: Where the model runs; default where it is.
         seconds: Busy time of the stages is added here.
         indices: Only these frames instead of the plan's range.
+        parser: Further limits the swap to what this network calls face.
     """
     device = device or next(model.parameters()).device
     seconds = seconds if seconds is not None else defaultdict(float)
@@ -94,7 +97,7 @@ def swapped_frames(
         stack.enter_context(contextlib.closing(frames))
         for batch in _batches(frames, BATCH):
             with _few_torch_threads():
-                drawn = draw(batch, plan, model, settings, device, seconds)
+                drawn = draw(batch, plan, model, settings, device, seconds, parser)
             preparing = [future for future in preparing if not future.done()]
             for frame in batch:
                 if frame.index not in drawn:

@@ -102,3 +102,24 @@ def test_without_what_it_takes_nothing_is_looked_for(shown, why):
         settings = replace(settings, target=None)
     assert all(found.visible is None for found in drawn(frames, model, settings, plan).values())
     assert model.drawn == 0
+
+
+def test_what_a_parser_does_not_call_face_is_not_swapped(shown):
+    frames, bare = shown
+    cover(frames, range(COUNT))
+
+    class Left:
+        """Stands in for a face parser: only the left half is face."""
+
+        def inside(self, frame, matrix, size):
+            out = np.zeros((size, size), np.float32)
+            out[:, : size // 2] = 1
+            return out
+
+    found = drawing.draw(
+        frames, planned(), Perfect(bare), SETTINGS, torch.device("cpu"), defaultdict(float), Left()
+    )
+    for item in found.values():
+        assert item.visible[:, SIDE // 2 :].max() == 0
+        assert item.visible[:26, : SIDE // 2].min() == 1
+        assert item.visible[34:46, 24:32].max() < 0.5
