@@ -17,6 +17,7 @@ from blending.settings import OcclusionSettings
 
 Array = NDArray[Any]
 
+_SMOOTH = 0.016  # sigma of the smoothing of the flow, shares of the crop's side
 _NEAR = 0.08  # differences within this of their median belong to the light, not to something in front
 
 
@@ -52,6 +53,28 @@ def in_the_same_light(expected: Array, seen: Array, inside: Array) -> Array:
     return expected + shift
 
 
+def aligned(expected: Array, seen: Array, most: float) -> Array:
+    """The expected picture bent to meet the seen one.
+
+    The field is dense inverse search (Kroeger et al. 2016, Fast Optical Flow using Dense Inverse Search), smoothed and
+    bounded, so that features come to lie where they are and nothing is bent into what it is not.
+
+    Args:
+        expected: (H, W, 3) float32 in [0, 1].
+        seen: (H, W, 3) float32 in [0, 1].
+        most: Pixels that anything moves, along an axis.
+    """
+    greys = [cv2.convertScaleAbs(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), alpha=255.0) for image in (seen, expected)]
+    search = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
+    flow = search.calc(greys[0], greys[1], np.zeros((*greys[0].shape, 2), np.float32))
+    flow = cv2.GaussianBlur(flow, (0, 0), max(0.5, _SMOOTH * seen.shape[0]))
+    np.clip(flow, -most, most, out=flow)
+    ys, xs = np.mgrid[: seen.shape[0], : seen.shape[1]].astype(np.float32)
+    return cv2.remap(
+        expected, xs + flow[..., 0], ys + flow[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+    )
+
+
 def visibility(seen: Array, expected: Array, face: Array, settings: OcclusionSettings) -> Array:
     """Where the face can be seen.
 
@@ -74,7 +97,11 @@ def visibility(seen: Array, expected: Array, face: Array, settings: OcclusionSet
     if area == 0 or settings.strength == 0:
         return clear
     reach = max(1, round(settings.reach * side))
-    away = disagreement(seen, in_the_same_light(expected, seen, inside), reach)
+    expected = in_the_same_light(expected, seen, inside)
+    away = disagreement(seen, expected, reach)
+    if settings.bend > 0 and np.count_nonzero((away > settings.high) & inside) > settings.area * area:
+        bent = aligned(expected, seen, settings.bend * side)
+        away = cv2.min(away, disagreement(seen, bent, reach))
     strong = (away > settings.high) & inside
     least = settings.area * area
     if np.count_nonzero(strong) < least:

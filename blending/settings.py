@@ -105,7 +105,8 @@ class OcclusionSettings:
         strength: How far the new face withdraws from what covers it, 0 (off) to 1.
         low: Disagreement that counts next to a stronger one.
         high: Disagreement that counts by itself.
-        reach: How far aside the expected picture may lie, as a share of the crop's side.
+        reach: How far aside the expected picture may lie anywhere, as a share of the crop's side.
+        bend: How far it is bent to meet the frame, as a share of the crop's side; 0 for not at all.
         area: Share of the face that must disagree strongly in one piece.
         gap: Gaps up to twice as wide are filled, as a share of the crop's side.
         enclosed: What is enclosed is filled up to this share of the face; the lenses of glasses are larger.
@@ -115,7 +116,8 @@ class OcclusionSettings:
     strength: float = 1.0
     low: float = 0.06
     high: float = 0.14
-    reach: float = 0.008
+    reach: float = 0.016
+    bend: float = 0.04
     area: float = 0.002
     gap: float = 0.04
     enclosed: float = 0.03
@@ -125,7 +127,7 @@ class OcclusionSettings:
         _within("occlusion.strength", self.strength, 0, 1)
         _within("occlusion.high", self.high, 0.001, 2)
         _within("occlusion.low", self.low, 0.001, self.high)
-        for name in ("reach", "gap", "grow"):
+        for name in ("reach", "bend", "gap", "grow"):
             _within(f"occlusion.{name}", getattr(self, name), 0, 0.2)
         _within("occlusion.area", self.area, 0, 1)
         _within("occlusion.enclosed", self.enclosed, 0, 1)

@@ -83,23 +83,23 @@ def _uncovered(
 ) -> dict[int, np.ndarray]:
     """What can be seen of each face, float32 (S, S), by frame index; nothing where nothing covers any.
 
-    The target's own decoder draws the bare face from what the target was seen doing, never from the frame itself, which
-    it might copy what covers the face from.
+    The target's own decoder draws the face from the frame's code, and draws it bare, having never drawn it otherwise.
     """
     target = settings.target
     if target is None or not plan.bare or settings.blend.occlusion.strength == 0:
         return {}
 
     def look(frames: list[media.Frame]) -> dict[int, np.ndarray]:
+        side = model.settings.resolution
+        crops = np.stack([alignment.warp(frame.image, plan.matrices[frame.index], side) for frame in frames])
+        seen = crops.astype(np.float32) / 255
+        images = torch.from_numpy(seen).to(device).permute(0, 3, 1, 2).contiguous(memory_format=torch.channels_last)
         measures = torch.from_numpy(np.stack([plan.bare[frame.index] for frame in frames])).to(device)
-        drawn = zip(frames, *_arrays(*model.swap(None, measures, target, 1.0)), strict=True)
+        faces, masks = _arrays(*model(images, measures, target))
         return {
-            frame.index: blending.visibility(
-                alignment.warp(frame.image, plan.matrices[frame.index], face.shape[0]).astype(np.float32) / 255,
-                face, mask, settings.blend.occlusion,
-            )
-            for frame, face, mask in drawn
-        }  # fmt: skip
+            frame.index: blending.visibility(seen[i], faces[i], masks[i], settings.blend.occlusion)
+            for i, frame in enumerate(frames)
+        }
 
     sample = chosen[_LOOK - 1 :: _LOOK] or chosen[-1:]
     found = look(sample)
