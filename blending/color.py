@@ -252,7 +252,7 @@ def shape_curves(
     if remember is not None:
         values = remember(values)
     curves = transport.Curves(method=method, values=values, covariance=covariance, center=source.mean)
-    curves = transport.bounded(curves, gain, max_gain)
+    curves = transport.centered(transport.bounded(curves, gain, max_gain), source.sample)
     return replace(curves, values=curves.values * strength)
 
 

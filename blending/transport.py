@@ -157,10 +157,11 @@ def _directions(method: str) -> Array:
     return bases(1 if method == "histogram" else _BASES).reshape(-1, 3)
 
 
-def _spread(method: str, covariance: Array) -> Array:
-    """(D,) standard deviation along each direction."""
+def _scale(method: str, covariance: Array) -> Array:
+    """(D,) nodes per unit of colour along each direction."""
     directions = _directions(method)
-    return np.sqrt(((directions @ covariance) * directions).sum(axis=1))
+    spread = np.sqrt(((directions @ covariance) * directions).sum(axis=1))
+    return (_NODES[method] - 1) / (2 * _REACH) / spread
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -169,7 +170,8 @@ class Curves:
 
     Attributes:
         method: ``idt``, ``sliced`` or ``histogram``, which says the directions.
-        values: (D, K) what each curve adds along its direction, at K places out to 3.5 standard deviations.
+        values: (D, K) what each curve adds along its direction, at K places out to 3.5 standard deviations; further
+            out, what it adds there.
         covariance: (3, 3) of the colours to change, which says the standard deviations.
         center: (3,) mean of the colours to change.
     """
@@ -200,8 +202,7 @@ def fit(method: str, source: Array, target: Array, gain: Array, covariance: Arra
     left = SOLVERS[method](moved, target + floor * _jitter(target.shape[1])) - moved
     directions, (kernel, window) = _directions(method), _kernel(method)
     shape = (len(directions), len(window))
-    scale = (shape[1] - 1) / (2 * _REACH) / _spread(method, covariance)
-    low, upper = _between(directions @ points * scale[:, None], shape[1])
+    low, upper = _between(directions @ points * _scale(method, covariance)[:, None], shape[1])
 
     def smooth(values: Array) -> Array:
         sums = np.bincount(low.ravel(), (values * (1 - upper)).ravel(), shape[0] * shape[1])
@@ -242,7 +243,7 @@ def _kernel(method: str) -> tuple[Array, Array]:
     """(K, K) Gaussian smoothing, peaks at 1, and a (K,) window that brings a curve to 0 at its ends."""
     places = np.linspace(-_REACH, _REACH, _NODES[method])
     kernel = np.exp(-0.5 * ((places[:, None] - places) / _BLUR[method]) ** 2)
-    return kernel, np.clip(2 * (_REACH - np.abs(places)), 0, 1)
+    return kernel, np.clip(_REACH - np.abs(places), 0, 1)
 
 
 @lru_cache(maxsize=2)
@@ -271,13 +272,24 @@ def bounded(curves: Curves, gain: Array, max_gain: float) -> Curves:
     most = np.maximum(frame @ (np.eye(3) * max_gain - symmetric).ravel(), 0)
     least = np.minimum(frame @ (np.eye(3) / max_gain - symmetric).ravel(), 0)
     index = np.arange(curves.values.shape[1])
-    step = _spread(curves.method, curves.covariance) * (2 * _REACH / index[-1])
-    run = step[:, None, None] * (index[:, None] - index)
+    run = (index[:, None] - index) / _scale(curves.method, curves.covariance)[:, None, None]
     rise, fall = most[:, None, None] * run, least[:, None, None] * run
     # McShane's extensions: the largest and the smallest function of allowed slope that touch the given one
     above = (curves.values[:, None] + np.maximum(rise, fall)).min(axis=2)
     below = (curves.values[:, None] + np.minimum(rise, fall)).max(axis=2)
     return replace(curves, values=(above + below) / 2)
+
+
+def centered(curves: Curves, sample: Array) -> Curves:
+    """The curves, each shifted so that together they leave the sample's mean where it is.
+
+    Args:
+        curves: From :func:`bounded`, whose bounds may well act on one side alone.
+        sample: (3, N) of the colours to change, less their mean.
+    """
+    places = _directions(curves.method) @ sample * _scale(curves.method, curves.covariance)[:, None]
+    added = _interpolated(curves.values, *_between(places, curves.values.shape[1]))
+    return replace(curves, values=curves.values - added.mean(axis=1, keepdims=True))
 
 
 def look_up(image: Array, curves: Curves) -> Array:
@@ -295,7 +307,7 @@ def look_up(image: Array, curves: Curves) -> Array:
     """
     if len(curves.values) == 3:
         nodes = curves.values.shape[1]
-        axes = np.diag((nodes - 1) / (2 * _REACH) / _spread(curves.method, curves.covariance))
+        axes = np.diag(_scale(curves.method, curves.covariance))
         channels = cv2.split(_places(image, axes, curves.center, nodes))
         zero = np.zeros_like(channels[0])
         rows = curves.values.astype(np.float32)[:, None]
@@ -321,13 +333,12 @@ def _cube(curves: Curves) -> tuple[Array, Array]:
     values, vectors = np.linalg.eigh(curves.covariance)
     step = 2 * _REACH / (_CUBE - 1)
     from_nodes = (vectors * np.sqrt(values)) @ vectors.T * step
-    directions, nodes = _directions(curves.method), curves.values.shape[1]
-    scale = (nodes - 1) / (2 * _REACH) / _spread(curves.method, curves.covariance)
+    directions = _directions(curves.method)
+    along = (directions @ from_nodes) * _scale(curves.method, curves.covariance)[:, None]
     index = np.arange(_CUBE) - (_CUBE - 1) / 2
-    along = (directions @ from_nodes) * scale[:, None]
     first, second, third = (along[:, axis, None] * index for axis in range(3))
     places = first[:, :, None, None] + second[:, None, :, None] + third[:, None, None, :]
-    low, upper = _between(places.reshape(len(directions), -1), nodes)
+    low, upper = _between(places.reshape(len(directions), -1), curves.values.shape[1])
     added = _interpolated(curves.values, low, upper).T @ directions * (3 / len(directions))
     table = added.reshape(_CUBE, _CUBE, _CUBE, 3).astype(np.float32)
     return table, (vectors / np.sqrt(values)) @ vectors.T / step
