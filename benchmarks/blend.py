@@ -1,4 +1,4 @@
-"""Blending: our Poisson solver beside cv2.seamlessClone, whole faces per second, cost against the frame's size, drift.
+"""Blending: our Poisson solver beside cv2.seamlessClone, colour methods, faces per second, frame size, drift.
 
     python benchmarks/blend.py [--repeats 7] [--threads 1] [-o FILE]
 
@@ -9,6 +9,7 @@ compared runs in turn, on OpenCV's ``--threads``; each value is the median of se
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import statistics
 import sys
 import time
@@ -22,7 +23,7 @@ import numpy as np
 
 sys.path.insert(0, str(common.REPOSITORY))  # before this folder, where `blending` is this very script
 
-from blending import BEST, PRESETS, BlendState, compose, poisson  # noqa: E402
+from blending import BEST, PRESETS, BlendState, color, compose, poisson  # noqa: E402
 
 MARGIN = 16
 
@@ -121,6 +122,51 @@ def whole(face: int, frame_size: tuple[int, int], names: list[str], repeats: int
     return [series.summary(name, "faces/s") for name, series in found.items()]
 
 
+def colors(face: int, repeats: int) -> dict[str, Any]:
+    """Time of each way to match colours: alone (measured on the grid, fitted, applied), and of `best` with it."""
+    arguments = scene(face, (1280, 720))
+    canvas = arguments["frame"] = arguments["frame"].copy()
+    image, other, mask = region(face)
+    factor = max(1, round(max(mask.shape) / 40))
+    size = (mask.shape[1] // factor, mask.shape[0] // factor)
+    source, target, weights = (
+        cv2.resize(array, size, interpolation=cv2.INTER_AREA) for array in (image, other, mask / np.float32(255))
+    )
+
+    def alone(method: color.ColorMethod) -> float:
+        chosen = dataclasses.replace(BEST.color, method=method)
+
+        def match() -> np.ndarray:
+            measured = [
+                color.measure(
+                    array,
+                    weights,
+                    space=color.space_of(method),
+                    trim=chosen.trim,
+                    sample=method in color.SHAPE_METHODS,
+                )
+                for array in (source, target)
+            ]
+            return color.transfer(
+                image, *measured, method=method, max_gain=chosen.max_gain, floor=chosen.floor, anchor=chosen.anchor
+            )
+
+        return milliseconds(match, 9)
+
+    def within(method: color.ColorMethod) -> float:
+        settings = dataclasses.replace(BEST, color=dataclasses.replace(BEST.color, method=method))
+        state = BlendState(settings.temporal)
+        return 1000 / milliseconds(lambda: compose(**arguments, settings=settings, state=state, out=canvas), 9)
+
+    single = common.interleaved({name: lambda name=name: alone(name) for name in color.METHODS}, repeats)
+    whole = common.interleaved({name: lambda name=name: within(name) for name in color.METHODS}, repeats)
+    return {
+        "face_px": face,
+        "alone": [series.summary(name, "ms") for name, series in single.items()],
+        "best_with_it": [series.summary(name, "faces/s") for name, series in whole.items()],
+    }
+
+
 def drift() -> dict[str, float]:
     """Mean change, in grey levels, well inside the face when the mask moves by one pixel."""
     frame, source, mask = region(256)
@@ -157,6 +203,7 @@ def main() -> None:
         {"face_px": face, "frame": "1280x720", "presets": whole(face, (1280, 720), list(PRESETS), options.repeats)}
         for face in (256, 400)
     ]
+    result["color"] = colors(256, options.repeats)
     result["frame_size"] = [
         {"frame": f"{width}x{height}", "presets": whole(256, (width, height), ["best"], options.repeats)}
         for width, height in ((640, 360), (1280, 720), (1920, 1080), (3840, 2160))

@@ -1,8 +1,8 @@
 """Colour transfer between two regions: measure statistics, then apply the transform they define.
 
 The two halves are separate so that statistics can be filtered over time (see :mod:`blending.temporal`) before they
-are used. Every transfer here is affine in its own colour space, so applying one costs a single 3x4 matrix product per
-pixel.
+are used. Every transfer is affine in its own colour space, so applying one costs a single 3x4 matrix product per
+pixel; the last three then add what smooth curves say (see :mod:`blending.transport`).
 
 Methods:
     * ``mean``: shift by the difference of the means, in RGB.
@@ -12,21 +12,29 @@ Methods:
     * ``covariance``: full covariance through Cholesky factors, ``T = L_t L_s^-1``, in RGB.
     * ``mkl``: full covariance through the linear Monge-Kantorovich map, the one that moves colours least (Pitie and
       Kokaram, "The linear Monge-Kantorovitch linear colour mapping for example-based colour transfer", 2007), in RGB.
+    * ``histogram``: ``mean-std``, then the shape of each channel's histogram.
+    * ``idt``, ``sliced``: ``mkl``, then the shape of the whole distribution, by iterative distribution transfer (Pitie
+      et al., 2005) or by descent of the sliced Wasserstein distance (Rabin et al., 2011).
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from blending import transport
+
 Array = NDArray[Any]
 ColorSpace = Literal["rgb", "lab"]
-ColorMethod = Literal["mean", "mean-std", "reinhard", "covariance", "mkl"]
+ColorMethod = Literal["mean", "mean-std", "reinhard", "covariance", "mkl", "histogram", "idt", "sliced"]
 METHODS: tuple[str, ...] = get_args(ColorMethod)
+SHAPE_METHODS: tuple[str, ...] = tuple(transport.SOLVERS)
+"""Those whose statistics need a sample."""
 
 _UNIT = {"rgb": 1.0, "lab": 100.0}
 """Range of each space's brightness."""
@@ -34,6 +42,7 @@ _NOISE = {space: 0.5 / 255 * unit for space, unit in _UNIT.items()}
 """Half a grey level: the standard deviation below which a region counts as constant."""
 _PIXELS_FOR_MEAN = 1.0
 _PIXELS_FOR_SPREAD = 12.0
+_PIXELS_FOR_SHAPE = 60.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,12 +54,15 @@ class ColorStatistics:
         mean: (3,) float64.
         covariance: (3, 3) float64.
         weight: Sum of the mask, in pixels; 0 for an empty region.
+        sample: (3, N) float64 colours, less their mean, that stand for the shape of the distribution; None unless
+            asked for, and of regions below 60 pixels.
     """
 
     space: ColorSpace
     mean: Array
     covariance: Array
     weight: float
+    sample: Array | None = None
 
     @property
     def std(self) -> Array:
@@ -63,7 +75,9 @@ def space_of(method: ColorMethod) -> ColorSpace:
     return "lab" if method == "reinhard" else "rgb"
 
 
-def measure(image: Array, mask: Array, *, space: ColorSpace = "rgb", trim: float | None = None) -> ColorStatistics:
+def measure(
+    image: Array, mask: Array, *, space: ColorSpace = "rgb", trim: float | None = None, sample: bool = False
+) -> ColorStatistics:
     """Weighted mean and covariance of the colours under a mask.
 
     Args:
@@ -73,6 +87,7 @@ def measure(image: Array, mask: Array, *, space: ColorSpace = "rgb", trim: float
         trim: When given, the moments are those of the largest cluster of colours, in a face the skin's: weights fade
             to 0 at twice this Mahalanobis distance from its center, so that beard, hair, glasses, lips, teeth and
             highlights have no say. The spread then comes out a little small, on both sides of a transfer alike.
+        sample: Draw the sample that ``histogram``, ``idt`` and ``sliced`` need, with the same votes.
 
     Returns:
         The statistics; of an empty region mean 0, covariance 0, weight 0.
@@ -85,10 +100,14 @@ def measure(image: Array, mask: Array, *, space: ColorSpace = "rgb", trim: float
         return ColorStatistics(space=space, mean=np.zeros(3), covariance=np.zeros((3, 3)), weight=0.0)
     colors = np.ascontiguousarray(values[inside].T, np.float64)
     if trim is not None and total >= _PIXELS_FOR_SPREAD:
-        mean, covariance = _robust_moments(colors, weights, trim, _NOISE[space])
+        mean, covariance, weights = _robust_moments(colors, weights, trim, _NOISE[space])
     else:
         mean, covariance = _moments(colors, weights)
-    return ColorStatistics(space=space, mean=mean, covariance=covariance, weight=total)
+    drawn = None
+    if sample and total >= _PIXELS_FOR_SHAPE:
+        drawn = transport.draw(colors, weights)
+        drawn -= drawn.mean(axis=1, keepdims=True)
+    return ColorStatistics(space=space, mean=mean, covariance=covariance, weight=total, sample=drawn)
 
 
 def _moments(colors: Array, weights: Array) -> tuple[Array, Array]:
@@ -99,12 +118,15 @@ def _moments(colors: Array, weights: Array) -> tuple[Array, Array]:
     return mean, (offset * share) @ offset.T
 
 
-def _robust_moments(colors: Array, weights: Array, trim: float, noise: float) -> tuple[Array, Array]:
-    """Moments of the largest cluster: start at the median, then let outliers fade (Tukey's biweight), three rounds."""
+def _robust_moments(colors: Array, weights: Array, trim: float, noise: float) -> tuple[Array, Array, Array]:
+    """Moments of the largest cluster, and the weights that single it out.
+
+    It starts at the median, then lets outliers fade (Tukey's biweight), three rounds.
+    """
     solid = colors[:, weights >= 0.5 * weights.max()]
     center = _median(solid)
     spread = 1.4826 * _median(np.abs(solid - center[:, None]))
-    mean, covariance = center, np.diag(np.maximum(spread, noise) ** 2)
+    mean, covariance, votes = center, np.diag(np.maximum(spread, noise) ** 2), weights
     for _ in range(3):
         offset = colors - mean[:, None]
         inverse = cv2.invert(covariance + np.eye(3) * noise**2)[1].astype(colors.dtype)
@@ -113,7 +135,8 @@ def _robust_moments(colors: Array, weights: Array, trim: float, noise: float) ->
         if trust.sum() < _PIXELS_FOR_SPREAD:
             break
         mean, covariance = _moments(colors, trust)
-    return mean, covariance
+        votes = trust
+    return mean, covariance, votes
 
 
 def _median(rows: Array) -> Array:
@@ -135,7 +158,7 @@ def affine(
     """The transform that gives colours with the statistics ``source`` the statistics ``target``.
 
     Regions too small for a method fall back to the next simpler one: below 12 pixels only the means are matched,
-    below one pixel nothing is.
+    below one pixel nothing is. Of ``histogram``, ``idt`` and ``sliced`` this is the linear part.
 
     Args:
         source: Statistics of what is to be changed.
@@ -175,7 +198,7 @@ def affine(
 
 
 def _gain(method: ColorMethod, source: Array, target: Array, limit: float) -> Array:
-    if method in ("mean-std", "reinhard"):
+    if method in ("mean-std", "reinhard", "histogram"):
         return np.diag(np.clip(np.sqrt(np.diag(target) / np.diag(source)), 1 / limit, limit))
     if method == "covariance":
         gain = np.linalg.cholesky(target) @ cv2.invert(np.linalg.cholesky(source))[1]
@@ -194,13 +217,55 @@ def _roots(matrix: Array) -> tuple[Array, Array]:
     return (vectors * values) @ vectors.T, (vectors / values) @ vectors.T
 
 
-def apply(image: Array, matrix: Array, *, space: ColorSpace = "rgb") -> Array:
-    """Apply a (3, 4) affine colour transform.
+def shape_curves(
+    source: ColorStatistics,
+    target: ColorStatistics,
+    *,
+    method: ColorMethod,
+    strength: float = 1.0,
+    max_gain: float = 3.0,
+    floor: float | None = None,
+    anchor: float = 0.0,
+    remember: Callable[[Array], Array] | None = None,
+) -> transport.Curves | None:
+    """What ``histogram``, ``idt`` and ``sliced`` add to :func:`affine`, to which this has the same arguments.
+
+    Args:
+        source: Statistics with a sample.
+        target: Statistics with a sample.
+        method: See the module's description.
+        strength: 0 to 1.
+        max_gain: See :func:`affine`; here for both parts together.
+        floor: See :func:`affine`.
+        anchor: See :func:`affine`.
+        remember: A filter along the track, through which the curves' values go.
+
+    Returns:
+        None for the affine methods, and where a side has no sample (its region is too small).
+    """
+    if method not in SHAPE_METHODS or strength == 0 or source.sample is None or target.sample is None:
+        return None
+    width = _NOISE["rgb"] if floor is None else floor
+    gain = affine(source, target, method=method, max_gain=max_gain, floor=floor, anchor=anchor)[:, :3]
+    covariance = source.covariance + np.eye(3) * width**2
+    values = transport.fit(method, source.sample, target.sample, gain, covariance, width)
+    if remember is not None:
+        values = remember(values)
+    curves = transport.Curves(method=method, values=values, covariance=covariance, center=source.mean)
+    curves = transport.centered(transport.bounded(curves, gain, max_gain), source.sample)
+    return replace(curves, values=curves.values * strength)
+
+
+def apply(
+    image: Array, matrix: Array, *, space: ColorSpace = "rgb", curves: transport.Curves | None = None
+) -> Array:
+    """Apply a (3, 4) affine colour transform, and what is to be added to it.
 
     Args:
         image: (H, W, 3) float32 RGB in [0, 1].
         matrix: (3, 4) from :func:`affine`.
         space: The space of the transform.
+        curves: From :func:`shape_curves`, in RGB.
 
     Returns:
         (H, W, 3) float32 RGB in [0, 1], a new array.
@@ -210,6 +275,8 @@ def apply(image: Array, matrix: Array, *, space: ColorSpace = "rgb") -> Array:
         changed = cv2.cvtColor(changed, cv2.COLOR_LAB2RGB)
     else:
         changed = cv2.transform(image, matrix)
+    if curves is not None:
+        cv2.add(changed, transport.look_up(image, curves), dst=changed)
     return np.clip(changed, 0.0, 1.0, out=changed)
 
 
@@ -223,6 +290,7 @@ def transfer(
     max_gain: float = 3.0,
     floor: float | None = None,
     anchor: float = 0.0,
+    remember: Callable[[Array], Array] | None = None,
 ) -> Array:
     """Give ``image``, whose statistics are ``source``, the statistics ``target``.
 
@@ -235,11 +303,22 @@ def transfer(
         max_gain: See :func:`affine`.
         floor: See :func:`affine`.
         anchor: See :func:`affine`.
+        remember: See :func:`shape_curves`.
 
     Returns:
         (H, W, 3) float32 RGB in [0, 1].
     """
-    matrix = affine(
+    linear = affine(
         source, target, method=method, strength=strength, max_gain=max_gain, floor=floor, anchor=anchor
     )
-    return apply(image, matrix, space=space_of(method))
+    rest = shape_curves(
+        source,
+        target,
+        method=method,
+        strength=strength,
+        max_gain=max_gain,
+        floor=floor,
+        anchor=anchor,
+        remember=remember,
+    )
+    return apply(image, linear, space=space_of(method), curves=rest)

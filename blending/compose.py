@@ -289,7 +289,13 @@ def _match_color(
     weights = cv2.resize(core, small, interpolation=cv2.INTER_AREA)
     space = color.space_of(chosen.method)
     measured = [
-        color.measure(cv2.resize(image, small, interpolation=cv2.INTER_AREA), weights, space=space, trim=chosen.trim)
+        color.measure(
+            cv2.resize(image, small, interpolation=cv2.INTER_AREA),
+            weights,
+            space=space,
+            trim=chosen.trim,
+            sample=chosen.method in color.SHAPE_METHODS,
+        )
         for image in (source, target)
     ]
     if state is not None:
@@ -298,6 +304,7 @@ def _match_color(
         source,
         measured[0],
         measured[1],
+        remember=None if state is None else state.color_curves,
         method=chosen.method,
         strength=chosen.strength,
         max_gain=chosen.max_gain,

@@ -193,7 +193,7 @@ class TemporalSettings:
 
     Attributes:
         color: Mean colours. Filtering them lets the generator's own flicker through, which is worse.
-        contrast: Spreads of the colours.
+        contrast: Spreads of the colours, and what ``histogram``, ``idt`` and ``sliced`` find beyond them.
         mask: The learned mask, and what can be seen of the face, in crop pixels.
         detail: Estimated sharpness and noise.
         cut: Jump of the mean colour, in [0, 1], that counts as a cut.

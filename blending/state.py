@@ -26,6 +26,7 @@ class BlendState:
         self.source_color, self.target_color = (
             StatisticsFilter(settings.contrast, mean=settings.color, cut=settings.cut) for _ in range(2)
         )
+        self._curves = ExponentialFilter(settings.contrast)
         self._mask, self._visible = (ExponentialFilter(settings.mask) for _ in range(2))
         self._detail_every = max(1, min(4, int(settings.detail / 3)))
         self._detail = ExponentialFilter(settings.detail / self._detail_every)
@@ -37,10 +38,17 @@ class BlendState:
         """Forget the past, at a cut."""
         self.source_color.reset()
         self.target_color.reset()
+        self._curves.reset()
         self._mask.reset()
         self._visible.reset()
         self._detail.reset()
         self._details = None
+
+    def color_curves(self, values: NDArray[Any]) -> NDArray[Any]:
+        """Filter the curves of a nonlinear colour transfer; anew where the statistics they were made of began anew."""
+        if self.source_color.fresh or self.target_color.fresh:
+            self._curves.reset()
+        return self._curves(values)
 
     def mask(self, mask: NDArray[Any]) -> NDArray[Any]:
         """Filter the learned mask, in crop pixels."""

@@ -107,6 +107,9 @@ class StatisticsFilter:
         spread: Time constant of the covariance, in frames; 0 passes it through.
         mean: Time constant of the mean, in frames; 0 passes it through.
         cut: A mean that jumps by more than this between frames (Euclidean, as a share of the space's range) is a cut.
+
+    Attributes:
+        fresh: Whether the last measurement was the first after the start, a reset or a cut.
     """
 
     def __init__(self, spread: float, *, mean: float = 0.0, cut: float = 0.12) -> None:
@@ -115,6 +118,7 @@ class StatisticsFilter:
         self._last: ColorStatistics | None = None
         self._result: ColorStatistics | None = None
         self.cut = cut
+        self.fresh = True
 
     def reset(self) -> None:
         """Forget the past."""
@@ -129,11 +133,13 @@ class StatisticsFilter:
         reach = self.cut * (100.0 if statistics.space == "lab" else 1.0)
         if self._last is not None and np.linalg.norm(statistics.mean - self._last.mean) > reach:
             self.reset()
+        self.fresh = self._last is None
         self._last = statistics
         self._result = ColorStatistics(
             space=statistics.space,
             mean=self._mean(statistics.mean),
             covariance=self._spread(statistics.covariance),
             weight=statistics.weight,
+            sample=statistics.sample,
         )
         return self._result

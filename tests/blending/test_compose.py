@@ -44,6 +44,8 @@ RUNGS = {
     "best, union": changed(BEST, mask={"shape": "union"}),
     "best, product": changed(BEST, mask={"shape": "product"}),
     "best, enlarged": changed(BEST, detail={"oversampling": 0.8}),
+    "best, histogram": changed(BEST, color={"method": "histogram"}),
+    "best, sliced": changed(BEST, color={"method": "sliced"}),
     "square, Reinhard": changed(BEST, mask={"shape": "square"}, color={"method": "reinhard"}),
 }
 

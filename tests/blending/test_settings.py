@@ -9,7 +9,17 @@ import pytest
 import yaml
 
 import blending
-from blending import BEST, PRESETS, BlendSettings, MaskSettings, preset, settings_from_dict, settings_to_dict
+from blending import (
+    BEST,
+    PRESETS,
+    BlendSettings,
+    ColorSettings,
+    MaskSettings,
+    color,
+    preset,
+    settings_from_dict,
+    settings_to_dict,
+)
 
 
 @pytest.mark.parametrize("name", PRESETS)
@@ -18,6 +28,17 @@ def test_presets_survive_json_and_yaml(name: str) -> None:
     assert settings_from_dict(json.loads(json.dumps(plain))) == PRESETS[name]
     assert settings_from_dict(yaml.safe_load(yaml.safe_dump(plain))) == PRESETS[name]
     assert preset(name) is PRESETS[name]
+
+
+@pytest.mark.parametrize("method", ["off", *color.METHODS])
+def test_every_colour_method_survives_yaml(method: color.ColorMethod) -> None:
+    chosen = BlendSettings(color=ColorSettings(method=method))
+    assert settings_from_dict(yaml.safe_load(yaml.safe_dump(settings_to_dict(chosen)))) == chosen
+
+
+def test_a_wrong_colour_method_lists_the_known_ones() -> None:
+    with pytest.raises(ValueError, match="off, mean, .*histogram, idt, sliced, not 'sot'"):
+        ColorSettings(method="sot")  # type: ignore[arg-type]
 
 
 def test_defaults_are_the_preset_best_and_gaps_are_filled() -> None:

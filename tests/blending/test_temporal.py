@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 
 from blending.color import ColorStatistics
+from blending.settings import TemporalSettings
+from blending.state import BlendState
 from blending.temporal import ExponentialFilter, OneEuroFilter, StatisticsFilter
 
 
@@ -101,3 +103,20 @@ def test_an_empty_measurement_is_bridged() -> None:
     assert smooth(statistics(0.0, weight=0.0)).weight == 0
     smooth(statistics(0.4))
     assert smooth(statistics(0.0, weight=0.0)).mean[0] == pytest.approx(0.4)
+
+
+def test_curves_are_steadied_and_start_anew_with_their_statistics() -> None:
+    state = BlendState(TemporalSettings(contrast=10))
+    found = []
+    for frame, mean in enumerate((0.5, 0.5, 0.5, 0.9, 0.9)):
+        state.source_color(statistics(0.5))
+        state.target_color(statistics(mean))
+        found.append(state.color_curves(np.full((3, 5), float(frame)))[0, 0])
+    share = 1 - np.exp(-1 / 10)
+    np.testing.assert_allclose(found[:2], [0, share])
+    assert found[2] < 0.5
+    np.testing.assert_allclose(found[3:], [3, 3 + share])  # a cut
+    state.reset()
+    state.source_color(statistics(0.5))
+    state.target_color(statistics(0.9))
+    assert state.color_curves(np.full((3, 5), 7.0))[0, 0] == 7
