@@ -99,6 +99,10 @@ def train(
         typer.Option(help="Instead of these: one more person for a trained model; only their decoder is trained."),
     ] = None,
     to: Annotated[Path | None, typer.Option(help="With --add: the trained model, which stays as it is.")] = None,
+    begin_from: Annotated[
+        Path | None,
+        typer.Option(help="A trained model to begin with (a cast's, say) instead of from nothing."),
+    ] = None,
     model: Annotated[
         Path | None, typer.Option(help="Run directory, resumed if there; default models/SRC-DST, CAST or TO+ADD.")
     ] = None,
@@ -141,9 +145,11 @@ def train(
         raise UserError("Give either --cast, or --add, or --src and --dst.")
     if (add is None) != (to is None):
         raise UserError("--add and --to belong together.", "--add CLIP --to MODEL")
-    if to is not None and preset is not None:
-        raise UserError("--to says the preset: the trained model's. Leave --preset out.")
-    settings = load_preset(preset or "fast") if to is None else read_config(to)[0]
+    if to is not None and begin_from is not None:
+        raise UserError("--to already says what to begin with. Leave --begin-from out.")
+    if (old := to or begin_from) is not None and preset is not None:
+        raise UserError(f"{old} says the preset. Leave --preset out.")
+    settings = load_preset(preset or "fast") if old is None else read_config(old)[0]
     if seed is not None:
         settings = replace(settings, seed=seed)
     people = members(cast) if cast is not None else [path for path in (add, src, dst) if path is not None]
@@ -174,12 +180,13 @@ def train(
         target = model or Path("models") / name
     budget = Budget(steps=steps, minutes=None if steps else minutes or settings.minutes)
     if helped:
-        run(target, facesets, settings, budget, device=device, base=to, devices=devices)
+        run(target, facesets, settings, budget, device=device, base=to, begin=begin_from, devices=devices)
         return
     with _training_progress(budget) as report_step:
         result = run(
             target, facesets, settings, budget,
-            device=device, report=report_step, say=say, warn=warn, profiled=profile, base=to, devices=devices,
+            device=device, report=report_step, say=say, warn=warn, profiled=profile, base=to,
+            begin=begin_from, devices=devices,
         )  # fmt: skip
     say(f"{target}: step {result.progress.step}, {result.progress.seconds / 60:.1f} minutes trained")
     say(f"preview: {result.preview}")

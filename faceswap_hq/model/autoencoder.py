@@ -212,6 +212,24 @@ class SwapAutoencoder(nn.Module):
             decoder.load_state_dict(base.decoders[0].state_dict())
             decoder.requires_grad_(True)
 
+    def begin_from(self, trained: SwapAutoencoder) -> None:
+        """Take over a trained model's weights, to be trained further.
+
+        Args:
+            trained: A model of the same settings. Decoders of people that both know are taken over, those of others
+                begin as a copy of its first.
+
+        Raises:
+            ValueError: If it has other settings.
+        """
+        if trained.settings != self.settings:
+            raise ValueError("The model to begin from has other settings.")
+        self.encoder.load_state_dict(trained.encoder.state_dict())
+        self.opening.load_state_dict(trained.opening.state_dict())
+        for name, decoder in zip(self.people, self.decoders, strict=True):
+            known = trained.people.index(name) if name in trained.people else 0
+            decoder.load_state_dict(trained.decoders[known].state_dict())
+
     @property
     def retargets(self) -> float:
         """Default of ``retarget`` in :meth:`swap`: the published scheme draws from the target's own code."""

@@ -82,6 +82,7 @@ def train(
     warn: Callable[[str], None] = lambda message: None,
     profiled: bool = False,
     base: Path | None = None,
+    begin: Path | None = None,
     devices: int = 1,
 ) -> Result:
     """Train a run until its budget is used, or resume it.
@@ -101,6 +102,8 @@ def train(
             here; what they would say, show and write is left to the first.
         base: A trained run whose encoder and decoders are taken over as they are; only the new people's decoders are
             trained. ``settings`` must have its model's shape.
+        begin: A trained run whose weights the training begins with, everything going on to be trained: people added
+            before, now together; a pair, begun from a cast; more footage of the same people.
         profiled: Write where a step goes to ``run/profile.txt`` (:mod:`faceswap_hq.training.profiling`).
 
     Raises:
@@ -113,20 +116,27 @@ def train(
         signal.signal(signal.SIGINT, signal.SIG_IGN)
     people = [load_person(faceset, settings.model.resolution, settings.coverage) for faceset in facesets]
     grown = None if base is None else load_model(base)[0]
+    started = None if begin is None else load_model(begin)
+    if started is not None and started[0].settings != settings.model:
+        raise UserError(
+            f"{begin} has a model of another shape (preset {started[1].preset}).",
+            f"--preset {started[1].preset}, or the YAML file that it was trained with.",
+        )
     sources = {} if base is None else dict(runs.read_config(base)[1])
     known = len(sources)
     sources |= {faceset.name: str(faceset.path.name) for faceset in facesets}
     if len(sources) != known + len(facesets):
         raise UserError("Two people have the same name.", "Rename a clip or faceset: its name is the person's name.")
     with contextlib.nullcontext() if helper else files.lock_beside(run, wait=False), _enough_memory():
-        settings = runs.prepare(run, settings, sources, known)
+        begun_from = "" if started is None else started[1].sha256
+        settings = runs.prepare(run, settings, sources, known, begun_from)
         if settings.precision == "auto":
             if devices > 1:  # they must agree without having measured
                 settings = replace(settings, precision="bfloat16" if where.type == "cuda" else "float32")
             else:
                 settings = resolve_precision(settings, people, where)
             if not helper:
-                runs.write_config(run, settings, sources, known)
+                runs.write_config(run, settings, sources, known, begun_from)
         faces = sum(len(person.images) for person in people)
         many = f" × {devices}" if devices > 1 else ""
         say(f"training on {where}{many}, {settings.precision}, {len(people)} people, {faces} faces")
@@ -134,7 +144,10 @@ def train(
             checkpoints.clean(run)
         fabric = open_fabric(where, settings.precision, devices)
         launch(fabric, [faceset.path for faceset in facesets])
-        trainer = Trainer(settings, people, fabric, fresh=not checkpoints.found(run), base=grown)
+        fresh = not checkpoints.found(run)
+        trainer = Trainer(
+            settings, people, fabric, fresh=fresh, base=grown, begin=started[0] if started and fresh else None
+        )
         resumed = _restored(run, trainer, warn)
         if resumed is not None:
             trainer.progress = resumed

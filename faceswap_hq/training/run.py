@@ -35,7 +35,9 @@ class ModelCard:
     model: ModelSettings
 
 
-def prepare(run: Path, settings: TrainSettings, people: dict[str, str], taken_over: int = 0) -> TrainSettings:
+def prepare(
+    run: Path, settings: TrainSettings, people: dict[str, str], taken_over: int = 0, begun_from: str = ""
+) -> TrainSettings:
     """Make a run directory, or check that an existing one is this very run.
 
     Args:
@@ -43,6 +45,7 @@ def prepare(run: Path, settings: TrainSettings, people: dict[str, str], taken_ov
         settings: What the run is to be trained with.
         people: Name ► where the faces came from, in the decoders' order.
         taken_over: How many of them, the first, are another run's, as they were there.
+        begun_from: sha256 of the weights that the training begins with; empty for none.
 
     Returns:
         The settings to use: those of the existing run where there is one (``precision`` stays what was measured).
@@ -60,7 +63,7 @@ def prepare(run: Path, settings: TrainSettings, people: dict[str, str], taken_ov
                 "Nothing was changed. Restore its config.yaml, or choose another directory with --model.",
             )
         run.mkdir(parents=True, exist_ok=True)
-        write_config(run, settings, people, taken_over)
+        write_config(run, settings, people, taken_over, begun_from)
         return settings
     old, old_people = read_config(run)
     if list(old_people) != list(people):
@@ -72,6 +75,11 @@ def prepare(run: Path, settings: TrainSettings, people: dict[str, str], taken_ov
         raise UserError(
             f"{run} was begun {'by adding a person to another model' if _taken_over(config) else 'from nothing'}.",
             "Go on as it was begun, or train into another directory with --model.",
+        )
+    if begun_from and not files.read_yaml(config).get("begun_from"):
+        raise UserError(
+            f"{run} was not begun from another model.",
+            "Leave --begin-from out to go on with it, or train into another directory with --model.",
         )
     changed = [
         key
@@ -88,7 +96,9 @@ def prepare(run: Path, settings: TrainSettings, people: dict[str, str], taken_ov
     return old
 
 
-def write_config(run: Path, settings: TrainSettings, people: dict[str, str], taken_over: int = 0) -> None:
+def write_config(
+    run: Path, settings: TrainSettings, people: dict[str, str], taken_over: int = 0, begun_from: str = ""
+) -> None:
     """Write ``config.yaml``."""
     files.write_yaml(
         run / "config.yaml",
@@ -98,6 +108,7 @@ def write_config(run: Path, settings: TrainSettings, people: dict[str, str], tak
             "toolkit": faceswap_hq.__version__,
             "people": [{"name": name, "faces": faces} for name, faces in people.items()],
             "taken_over": taken_over,
+            "begun_from": begun_from,
             "settings": to_dict(settings),
         },
     )

@@ -50,6 +50,7 @@ class Trainer:
         fabric: Where and how to train (:func:`open_fabric`), launched.
         fresh: False where weights will be restored anyway: pretrained ones are not asked for.
         base: A trained model that ``people`` are added to; all but their decoders stay as they are.
+        begin: A trained model whose weights are begun with (:meth:`SwapAutoencoder.begin_from`).
     """
 
     def __init__(
@@ -59,6 +60,7 @@ class Trainer:
         fabric: Fabric,
         fresh: bool = True,
         base: SwapAutoencoder | None = None,
+        begin: SwapAutoencoder | None = None,
     ) -> None:
         self.settings, self.fabric, self.device, self.base = settings, fabric, fabric.device, base
         self.people = [person.to(self.device) for person in people]
@@ -71,11 +73,13 @@ class Trainer:
         if base is not None:
             model.grow_from(base)
             model.encoder.eval()
+        elif begin is not None:
+            model.begin_from(begin)
         elif isinstance(model.encoder, EfficientEncoder) and settings.pretrained and fresh:
             model.encoder.load_imagenet()
         for number, person in enumerate(self.people, self.first):
             model.learn_habits(number, person.calibration, person.measures[remembered(person)])
-            if settings.model.views and fresh:
+            if settings.model.views and fresh and (begin is None or person.name not in begin.people):
                 shown = central(person.images[outstanding(person, settings.model.views)], settings.model.resolution)
                 model.show(number, shown)
         self.model = model.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]

@@ -243,6 +243,41 @@ def test_a_person_added_later(pair, tmp_path):
         train(tmp_path / "twice", [pair[0]], SETTINGS, Budget(steps=1), device="cpu", base=base)
 
 
+
+def test_begun_from_a_trained_model(pair, tmp_path):
+    """Its weights are where training begins, for all of it; people it does not know begin as its first, looking like
+    themselves; stopped and resumed is the same, with or without saying again what it began with."""
+    cast, both = tmp_path / "cast", tmp_path / "both"
+    train(cast, pair, SETTINGS, Budget(steps=4), device="cpu")
+    before = tree(cast)
+    cem = write_faceset(tmp_path / "cem.faceset", seed=3)
+    data = [load_person(faceset, 32, SETTINGS.coverage) for faceset in (pair[1], cem)]
+    old = load_model(cast)[0]
+    begun = Trainer(SETTINGS, data, CPU, begin=old).model
+    assert begun.people == ("ben", "cem")
+    for mine, theirs in ((begun.encoder, old.encoder), (begun.decoders[0], old.decoders[1])):
+        state = theirs.state_dict()
+        assert all(torch.equal(value, state[key]) for key, value in mine.state_dict().items())
+    assert torch.equal(begun.decoders[1].head.weight, old.decoders[0].head.weight)
+    own = Trainer(SETTINGS, data, CPU).model.decoders[1]
+    assert torch.equal(begun.decoders[1].views.pictures, own.views.pictures)
+    assert all(parameter.requires_grad for parameter in begun.parameters())
+
+    train(both, [pair[1], cem], SETTINGS, Budget(steps=6), device="cpu", begin=cast)
+    assert tree(cast) == before
+    new = load_model(both)[0]
+    assert not torch.equal(new.encoder.dense.weight, old.encoder.dense.weight)
+    again = tmp_path / "again"
+    for options in ({"begin": cast, "report": stop_at(2)}, {"begin": cast, "report": stop_at(4)}, {}):
+        train(again, [pair[1], cem], SETTINGS, Budget(steps=6), device="cpu", **options)
+    assert same(both, again)
+    with pytest.raises(UserError, match="not begun from"):
+        train(cast, pair, SETTINGS, Budget(steps=5), device="cpu", begin=both)
+    other = replace(SETTINGS, model=replace(SETTINGS.model, bottleneck=24))
+    with pytest.raises(UserError, match="another shape"):
+        train(tmp_path / "other", pair, other, Budget(steps=1), device="cpu", begin=cast)
+
+
 class TestAverage:
     SETTINGS = replace(SETTINGS, ema=0.9)
 
