@@ -16,6 +16,7 @@ from blending.state import BlendState
 Array = NDArray[Any]
 
 _MOVING = 2.0  # pixels a frame from which on motion blur can be told from a face's own lines
+_RARELY = 4  # of so many measurements, one looks at two frames in a row
 _JUMP = 0.25  # face sizes a frame: no motion but another face, or a gap
 
 
@@ -185,7 +186,8 @@ def _measure(
 def _hold(view: View, core: Array, step: Array | None, due: bool, state: BlendState) -> float:
     """Share of the target's noise that moves with the face, from pairs of frames now and then."""
     before, state.noise_before = state.noise_before, None
-    if not due and before is None:
+    rare = due and state.looks % _RARELY == 0
+    if not rare and before is None:
         return state.hold
     found = grain.response(_grey(view), grain.COARSE)
     if before is not None and step is not None:
@@ -194,7 +196,7 @@ def _hold(view: View, core: Array, step: Array | None, due: bool, state: BlendSt
         size = found.shape[::-1]
         moved = cv2.warpAffine(old, shift, size, flags=cv2.INTER_CUBIC)
         state.watch_hold(grain.persistence(moved, found, _inside(core, found.shape)))
-    if due:
+    if rare:
         state.noise_before = (found, view.corner)
     return state.hold
 

@@ -15,6 +15,7 @@ Array = NDArray[Any]
 _PROBE = 1.0  # sigma of the second blur, pixels
 _WIDEST = 16.0  # squared pixels: edges that do not get weaker count as this wide
 _BINS = 8
+_WEAK = 0.93  # share of the gradients that are too weak to be edges
 _ALONE = 4.0  # pixels of motion blur that are believed where the motion itself is not known,
 _SHARE = 0.5  # and its variance as a share of the mean squared width
 LONGEST = 24.0
@@ -40,13 +41,13 @@ def widths(grey: Array, inside: Array) -> Array:
     if min(grey.shape) < 3:
         return np.zeros(3)
     again = cv2.GaussianBlur(grey, (7, 7), _PROBE, borderType=cv2.BORDER_REFLECT_101)
-    step = sampling(inside)
+    step = max(1, sampling(inside) // 2)
     where = inside[1:-1:step, 1:-1:step] > 0
     x, y = (part[where] for part in _gradient(again, step))
     if x.size < 256:
         return np.zeros(3)
     after = x * x + y * y
-    place = int(after.size * 0.85)
+    place = int(after.size * _WEAK)
     strong = after >= np.partition(after, place)[place]
     angle = np.arctan2(y[strong], x[strong]) % np.pi
     before = np.sum([np.square(part[where][strong]) for part in _gradient(grey, step)], axis=0)
@@ -83,10 +84,11 @@ def path(ours: Array, theirs: Array, along: float | None = None) -> tuple[float,
     Returns:
         Length in pixels (a line of length L has the variance ``L^2 / 12``), and direction in radians, 0 to pi.
     """
-    _, b, c = theirs - ours
+    a, b, c = theirs - ours
     known = along is not None
     angle = 0.5 * float(np.arctan2(c, b)) if along is None else along
-    variance = 2 * (b * np.cos(2 * angle) + c * np.sin(2 * angle))
+    half = b * np.cos(2 * angle) + c * np.sin(2 * angle)
+    variance = min(2 * half, a + half)  # wider along than across, and never wider along than the other picture
     length = float(min(np.sqrt(12 * max(variance, 0.0)), LONGEST))
     if not known and (length < _ALONE or variance < _SHARE * max(ours[0], theirs[0])):
         length = 0.0

@@ -32,6 +32,8 @@ class BlendState:
             self._detail_share = 1 - float(np.exp(-self._detail_every / settings.detail))
         self._look: NDArray[Any] | None = None
         self._age = 0
+        self.looks = 0
+        """Measurements of the camera so far."""
         self._center: NDArray[Any] | None = None
         self._hold = ExponentialFilter(settings.detail / self._detail_every)
         self.hold = 0.0
@@ -48,6 +50,7 @@ class BlendState:
         self._hold.reset()
         self.hold = 0.0
         self._look = self._center = self.noise_before = None
+        self.looks = 0
 
     def mask(self, mask: NDArray[Any]) -> NDArray[Any]:
         """Filter the learned mask, in crop pixels."""
@@ -75,6 +78,7 @@ class BlendState:
     def watch(self, measured: NDArray[Any]) -> NDArray[Any]:
         """Take a new measurement of the camera and return the filtered one; NaN: could not be seen (so far)."""
         self._age = 0
+        self.looks += 1
         if self._look is None:
             self._look = measured
         else:
