@@ -26,8 +26,17 @@ import numpy as np
 
 sys.path.insert(0, str(common.REPOSITORY))  # before this folder, where `blending` would be a stranger
 
-from blending import BEST, BlendSettings, BlendState, DetailSettings, MaskSettings, camera, compose  # noqa: E402
-from blending import compression, grain  # noqa: E402
+from blending import (  # noqa: E402
+    BEST,
+    BlendSettings,
+    BlendState,
+    DetailSettings,
+    MaskSettings,
+    camera,
+    compose,
+    compression,
+    grain,
+)
 from faceswap_hq import media  # noqa: E402
 from faceswap_hq.faces import alignment, regions  # noqa: E402
 from faceswap_hq.faceset import FaceRow, read_faceset  # noqa: E402
@@ -37,19 +46,17 @@ SOFT = 1.0  # sigma of the stand-in generator's blur, crop pixels
 WARM_UP = 5  # frames of a run that are not measured
 BANDS = {"finest": (0.0, 0.7), "fine": (0.7, 1.4), "middle": (1.4, 2.8)}
 
-OFF = dict(sharpness=0, motion=0, noise=0, grain=0, hold=0, compression=0)
-STAGES: dict[str, dict[str, float]] = {
+OFF = dict.fromkeys(("sharpness", "motion", "noise", "grain", "hold", "compression"), 0)
+STAGES: dict[str, dict[str, int]] = {
     "nothing": OFF,
     "sharpness": {**OFF, "sharpness": 1},
     "+ white noise": {**OFF, "sharpness": 1, "noise": 1},
-    "+ grain": {**OFF, "sharpness": 1, "noise": 1, "grain": 1},
-    "+ hold": {**OFF, "sharpness": 1, "noise": 1, "grain": 1, "hold": 1},
-    "+ compression": {**OFF, "sharpness": 1, "noise": 1, "grain": 1, "hold": 1, "compression": 1},
-    "+ motion": {**OFF, "sharpness": 1, "noise": 1, "grain": 1, "hold": 1, "compression": 1, "motion": 1},
+    "+ grain, hold": {**OFF, "sharpness": 1, "noise": 1, "grain": 1, "hold": 1},
+    "+ motion, compression": dict.fromkeys(OFF, 1),
 }
 
 
-def settings(stages: dict[str, float]) -> BlendSettings:
+def settings(stages: dict[str, int]) -> BlendSettings:
     """The preset best with these stages, the mask being the target's own hull."""
     return dataclasses.replace(BEST, mask=MaskSettings(shape="hull"), detail=DetailSettings(**stages))
 
@@ -67,8 +74,9 @@ def frames_of(clip: Path, indices: list[int], quality: int | None) -> Iterator[t
         for frame in frames:
             image = frame.image
             if quality is not None:
-                coded = cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, quality])
-                image = cv2.cvtColor(cv2.imdecode(coded[1], cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
+                swapped = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
+                _, coded = cv2.imencode(".jpg", swapped, [cv2.IMWRITE_JPEG_QUALITY, quality])
+                image = cv2.cvtColor(cv2.imdecode(coded, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
             yield frame.index, image
 
 
@@ -99,19 +107,61 @@ def to_grey(image: np.ndarray) -> np.ndarray:
     return cv2.cvtColor(image.astype(np.float32), cv2.COLOR_RGB2GRAY)
 
 
+def measured(result: np.ndarray, truth: np.ndarray, inside: np.ndarray, corner: tuple[int, int]) -> dict[str, float]:
+    """What one composed face shows, relative to the untouched one where it is a ratio."""
+    flat = flat_skin(truth, inside > 0)
+    ours, theirs = bands(result, flat), bands(truth, flat)
+    blocky = [compression.excess(compression.profile(picture, inside, corner)) for picture in (result, truth)]
+    return {
+        **{band: ours[band] / theirs[band] for band in BANDS},
+        "energy": energy(result, inside > 0) / energy(truth, inside > 0),
+        "blockiness": blocky[0],
+        "blockiness untouched": blocky[1],
+        "finest untouched, grey levels": theirs["finest"],
+    }
+
+
+def change(before: np.ndarray, now: np.ndarray, shift: np.ndarray, flat: np.ndarray) -> float:
+    """How much fine detail changes from frame to frame, moved along with the face, over the same of the untouched."""
+    matrix = np.array([[1, 0, -shift[0]], [0, 1, -shift[1]]], np.float64)
+    size = (now.shape[2], now.shape[1])
+    how: dict[str, int] = {"flags": cv2.INTER_CUBIC, "borderMode": cv2.BORDER_REPLICATE}
+    moved = [cv2.warpAffine(part, matrix, size, **how) for part in before]
+    ours, theirs = (float(np.median(np.abs(new - old)[flat])) for new, old in zip(now, moved, strict=True))
+    return ours / theirs
+
+
+def estimates(state: BlendState) -> dict[str, float]:
+    """What the blending believes at the end of a run."""
+    if state.known is None:
+        return {}
+    seen = camera.Look.of(state.known)
+    fine, coarse = seen.theirs.noise * 255, seen.theirs.coarse * 255
+    return {
+        "blur_px": seen.theirs.blur,
+        "blur_of_the_stand_in_px": seen.ours.blur,
+        "noise_fine": fine,
+        "noise_coarse": coarse,
+        "grain_px": grain.level_and_size(fine, coarse)[1],
+        "hold": state.hold,
+        "blockiness": compression.excess(seen.blocks),
+        "quantization": seen.strength,
+        "shutter": seen.shutter,
+    }
+
+
 def one_run(clip: Path, rows: dict[int, FaceRow], size: int, run: list[int], quality: int | None) -> dict[str, Any]:
     """Ratios of every stage for one run of frames, and what was estimated at its end."""
     states = {name: BlendState(BEST.temporal) for name in STAGES}
     found: dict[str, dict[str, list[float]]] = {name: defaultdict(list) for name in STAGES}
     before: dict[str, np.ndarray] = {}
-    place: np.ndarray | None = None
-    look: dict[str, float] = {}
+    corner = np.zeros(2)
     for number, (index, frame) in enumerate(frames_of(clip, run, quality)):
         row = rows[index]
         matrix = alignment.scaled(row.matrix, size, SIZE)
         face = alignment.warp(frame, matrix, SIZE).astype(np.float32) / 255
         face = cv2.GaussianBlur(face, (0, 0), SOFT)
-        truth = to_grey(frame)
+        middle_of_face = row.landmarks[:, :2].mean(axis=0)
         for name, stages in STAGES.items():
             result = compose(
                 frame, face, None, matrix,
@@ -119,41 +169,19 @@ def one_run(clip: Path, rows: dict[int, FaceRow], size: int, run: list[int], qua
             )  # fmt: skip
             if number < WARM_UP:
                 continue
-            inside = cv2.erode((result.full_alpha() > 0.99).view(np.uint8), np.ones((9, 9), np.uint8)) > 0
-            flat = flat_skin(truth, inside)
-            grey = to_grey(result.image)
-            for band, value in bands(grey, flat).items():
-                found[name][band].append(value / bands(truth, flat)[band])
-            found[name]["energy"].append(energy(grey, inside) / energy(truth, inside))
-            pictures = (grey, truth)
-            blocky = [compression.excess(compression.profile(picture, inside.view(np.uint8))) for picture in pictures]
-            found[name]["blockiness"].append(blocky[0])
-            found[name]["blockiness untouched"].append(blocky[1])
-            detail = np.stack([picture - cv2.GaussianBlur(picture, (0, 0), 2) for picture in pictures])
-            if name in before and place is not None:
-                move = (matrix[:, :2].T @ (matrix[:, 2] - place)) / np.linalg.det(matrix[:, :2])  # of the crop, in frame
-                shift = np.array([[1, 0, -move[0]], [0, 1, -move[1]]])
-                old = [cv2.warpAffine(part, shift, part.shape[::-1], flags=cv2.INTER_CUBIC) for part in before[name]]
-                changes = [np.abs(new - last)[flat] for new, last in zip(detail, old, strict=True)]
-                found[name]["change"].append(float(np.median(changes[0]) / np.median(changes[1])))
-            before[name] = detail
-        place = matrix[:, 2].copy()
-        state = states["+ motion"]
-        if state._look is not None:
-            seen = camera.Look.of(state._look)
-            fine, coarse = seen.theirs.noise * 255, seen.theirs.coarse * 255
-            look = {
-                "blur_px": seen.theirs.blur,
-                "blur_of_the_stand_in_px": seen.ours.blur,
-                "noise_fine": fine,
-                "noise_coarse": coarse,
-                "grain_px": grain.level_and_size(fine, coarse)[1],
-                "hold": state.hold,
-                "blockiness": compression.excess(seen.blocks),
-                "quantization": seen.strength,
-                "shutter": seen.shutter,
-                "shutter_seen": float(np.isfinite(state._look[6])),
-            }
+            left, top, right, bottom = result.box
+            inside = cv2.erode((result.alpha > 0.99).view(np.uint8), np.ones((9, 9), np.uint8))
+            pictures = [to_grey(image[top:bottom, left:right]) for image in (result.image, frame)]
+            place = np.array([left, top]) - middle_of_face
+            values = {**measured(*pictures, inside, (left, top))}
+            fine = np.stack([picture - cv2.GaussianBlur(picture, (0, 0), 2) for picture in pictures])
+            if name in before:
+                values["change"] = change(before[name], fine, place - corner, flat_skin(pictures[1], inside > 0))
+            before[name] = fine
+            for key, value in values.items():
+                found[name][key].append(value)
+        corner = place if number >= WARM_UP else corner
+    look = estimates(states["+ motion, compression"])
     medians = {name: {key: statistics.median(values) for key, values in part.items()} for name, part in found.items()}
     return {"stages": medians, "estimates": look}
 
@@ -180,9 +208,8 @@ def main() -> None:
             clip, _, folder = pair.rpartition(":")
             faces = read_faceset(folder)
             rows = {row.frame: row for row in faces.rows}
-            runs = [
-                one_run(Path(clip), rows, faces.size, run, quality) for run in runs_of(rows, options.runs, options.length)
-            ]
+            chosen = runs_of(rows, options.runs, options.length)
+            runs = [one_run(Path(clip), rows, faces.size, run, quality) for run in chosen]
             if not runs:
                 continue
             clips.append(

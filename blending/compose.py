@@ -194,7 +194,7 @@ def finish(frame: Array, prepared: Prepared, out: Array | None = None) -> Compos
             # The codec comes last, over face and frame alike; noise was measured after it
             source = _quantized(source, area, alpha, prepared.grid, (left, top))
             noise = None if noise is None else noise * alpha
-            weight = domain.astype(np.float32)
+            weight = (domain > 0).astype(np.float32)
         if noise is not None:
             source = cv2.add(source, cv2.merge([noise] * 3))
         _write(out[top:bottom, left:right], area, source, weight, domain)

@@ -30,7 +30,8 @@ class BlendState:
         self._detail_share = 1.0
         if settings.detail > 0:
             self._detail_share = 1 - float(np.exp(-self._detail_every / settings.detail))
-        self._look: NDArray[Any] | None = None
+        self.known: NDArray[Any] | None = None
+        """The last of what :meth:`watch` returned."""
         self._age = 0
         self.looks = 0
         """Measurements of the camera so far."""
@@ -49,7 +50,7 @@ class BlendState:
         self._mask.reset()
         self._hold.reset()
         self.hold = 0.0
-        self._look = self._center = self.noise_before = None
+        self.known = self._center = self.noise_before = None
         self.looks = 0
 
     def mask(self, mask: NDArray[Any]) -> NDArray[Any]:
@@ -73,18 +74,18 @@ class BlendState:
         That is at the start, and then a few times per time constant, since what is filtered this heavily need not be
         measured in each frame.
         """
-        return None if self._age >= self._detail_every else self._look
+        return None if self._age >= self._detail_every else self.known
 
     def watch(self, measured: NDArray[Any]) -> NDArray[Any]:
         """Take a new measurement of the camera and return the filtered one; NaN: could not be seen (so far)."""
         self._age = 0
         self.looks += 1
-        if self._look is None:
-            self._look = measured
+        if self.known is None:
+            self.known = measured
         else:
-            start = np.where(np.isnan(self._look), measured, self._look)
-            self._look = np.where(np.isnan(measured), self._look, start + self._detail_share * (measured - start))
-        return self._look
+            start = np.where(np.isnan(self.known), measured, self.known)
+            self.known = np.where(np.isnan(measured), self.known, start + self._detail_share * (measured - start))
+        return self.known
 
     def watch_hold(self, share: float) -> None:
         """Take a new measurement of the share of the noise that moves with the face."""
