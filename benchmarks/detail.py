@@ -51,8 +51,9 @@ STAGES: dict[str, dict[str, int]] = {
     "nothing": OFF,
     "sharpness": {**OFF, "sharpness": 1},
     "+ white noise": {**OFF, "sharpness": 1, "noise": 1},
-    "+ grain, hold": {**OFF, "sharpness": 1, "noise": 1, "grain": 1, "hold": 1},
-    "+ motion, compression": dict.fromkeys(OFF, 1),
+    "+ grain": {**OFF, "sharpness": 1, "noise": 1, "grain": 1},
+    "+ hold": {**OFF, "sharpness": 1, "noise": 1, "grain": 1, "hold": 1},
+    "+ motion, compression (all)": dict.fromkeys(OFF, 1),
 }
 
 
@@ -181,7 +182,7 @@ def one_run(clip: Path, rows: dict[int, FaceRow], size: int, run: list[int], qua
             for key, value in values.items():
                 found[name][key].append(value)
         corner = place if number >= WARM_UP else corner
-    look = estimates(states["+ motion, compression"])
+    look = estimates(states["+ motion, compression (all)"])
     medians = {name: {key: statistics.median(values) for key, values in part.items()} for name, part in found.items()}
     return {"stages": medians, "estimates": look}
 

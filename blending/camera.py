@@ -189,13 +189,17 @@ def _hold(view: View, core: Array, step: Array | None, due: bool, state: BlendSt
     rare = due and state.looks % _RARELY == 0
     if not rare and before is None:
         return state.hold
-    found = grain.response(_grey(view), grain.COARSE)
+    found = grain.residue(_grey(view))
     if before is not None and step is not None:
         old, corner = before
-        shift = np.array([[1.0, 0, corner[0] + step[0] - view.corner[0]], [0, 1, corner[1] + step[1] - view.corner[1]]])
-        size = found.shape[::-1]
-        moved = cv2.warpAffine(old, shift, size, flags=cv2.INTER_CUBIC)
-        state.watch_hold(grain.persistence(moved, found, _inside(core, found.shape)))
+        inside = _inside(core, found.shape)
+        shares = []
+        for way in (step, np.zeros(2)):  # with the face, or still in the frame, as what a codec carries over
+            x, y = corner[0] + way[0] - view.corner[0], corner[1] + way[1] - view.corner[1]
+            shift = np.array([[1, 0, x], [0, 1, y]], np.float64)
+            moved = cv2.warpAffine(old, shift, found.shape[::-1], flags=cv2.INTER_CUBIC)
+            shares.append(grain.persistence(moved, found, inside))
+        state.watch_hold(max(shares))
     if rare:
         state.noise_before = (found, view.corner)
     return state.hold

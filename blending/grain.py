@@ -116,12 +116,19 @@ def missing(ours: tuple[float, float], theirs: tuple[float, float], *, rounding:
     return level_and_size(float(fine), float(coarse))
 
 
+def residue(grey: Array) -> Array:
+    """What a blur of one pixel takes away from a picture, (H, W) float32: noise, and the finest of the texture."""
+    return cv2.subtract(grey, cv2.GaussianBlur(grey, (7, 7), 1.0, borderType=cv2.BORDER_REFLECT_101))
+
+
 def persistence(before: Array, now: Array, inside: Array) -> float:
-    """How much of the noise is the same in two frames: the correlation of what :func:`response` gave, 0 to 1.
+    """How much of the noise is the same in two frames: the correlation of what :func:`residue` gave, 0 to 1.
+
+    (Finer filters don't forgive the half pixel by which a face is not where it is thought to be.)
 
     Args:
-        before: (H, W) float32 response of the earlier frame, already moved along with the face.
-        now: (H, W) float32 response of the later one.
+        before: (H, W) float32 residue of the earlier frame, already moved along with the face.
+        now: (H, W) float32 residue of the later one.
         inside: (H, W) bool or uint8: where to look.
     """
     step = sampling(inside)
