@@ -16,7 +16,7 @@ from blending.state import BlendState
 Array = NDArray[Any]
 
 _MOVING = 2.0  # pixels a frame from which on motion blur can be told from a face's own lines
-_RARELY = 4  # of so many measurements, one looks at two frames in a row
+_RARELY = 4  # of so many measurements, one looks at two frames in a row and tries quantisations
 _JUMP = 0.25  # face sizes a frame: no motion but another face, or a gap
 
 
@@ -42,6 +42,11 @@ class Look:
         """All numbers in a row."""
         sides = [(side.blur, side.noise, side.coarse) for side in (self.ours, self.theirs)]
         return np.array([*sides[0], *sides[1], self.shutter, self.strength, *self.blocks.ravel()])
+
+    @staticmethod
+    def shutter_of(vector: Array) -> float:
+        """The shutter's share, NaN where it was not seen yet."""
+        return float(vector[6])
 
     @staticmethod
     def of(vector: Array) -> Look:
@@ -114,7 +119,9 @@ def match(
     line = (0.0, 0.0)
     if known is None:
         way = None if step is None else step * zoom
-        measured, line = _measure(source, target, core, view, way, settings)
+        rare = state is None or state.looks % _RARELY == 0
+        shutter = np.nan if state is None or state.known is None else Look.shutter_of(state.known)
+        measured, line = _measure(source, target, core, view, way, shutter, rare, settings)
         known = measured.vector() if state is None else state.watch(measured.vector())
     look = Look.of(known)
     if step is not None:
@@ -148,23 +155,35 @@ def _inside(core: Array, shape: tuple[int, ...]) -> Array:
 
 
 def _measure(
-    source: Array, target: Array, core: Array, view: View, way: Array | None, settings: DetailSettings
+    source: Array,
+    target: Array,
+    core: Array,
+    view: View,
+    way: Array | None,
+    shutter: float,
+    rare: bool,
+    settings: DetailSettings,
 ) -> tuple[Look, tuple[float, float]]:
-    """Everything that is worth filtering, and the motion blur's length and direction in this very frame."""
+    """Everything that is worth filtering, and the motion blur's length and direction in this very frame.
+
+    How coarse a quantisation is takes several trials, which are made only when ``rare`` says so, as is the comparison
+    of motion blur once the ``shutter`` is known (NaN: not yet), which hardly changes in a clip.
+    """
     ours, theirs = detail.measure(source, core), detail.measure(target, core)
-    shutter, strength, blocks, line = np.nan, np.nan, np.zeros((2, compression.BLOCK + 1)), (0.0, 0.0)
-    if settings.motion > 0:
-        speed = None if way is None else float(np.linalg.norm(way))
-        if speed is None or speed >= _MOVING:
+    seen, strength, blocks, line = np.nan, np.nan, np.zeros((2, compression.BLOCK + 1)), (0.0, 0.0)
+    speed = None if way is None else float(np.linalg.norm(way))
+    if settings.motion > 0 and (speed is None or speed >= _MOVING):
+        if speed is None or rare or np.isnan(shutter):
             inside = _inside(core, core.shape)
             sides = [motion.widths(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), inside) for image in (source, target)]
             line = motion.path(sides[0], sides[1], None if way is None else float(np.arctan2(way[1], way[0])))
             if speed is not None:
-                shutter = min(line[0] / speed, 1.0)
-                line = (shutter * speed, line[1])
-            # The blur that is left, on average over all directions; motion never asks for sharpening
-            left = np.sqrt(max(theirs.blur**2 - line[0] ** 2 / 24, 0.0))
-            theirs = replace(theirs, blur=max(float(left), min(ours.blur, theirs.blur)))
+                seen = shutter = min(line[0] / speed, 1.0)
+        if speed is not None:
+            line = (shutter * speed, line[1])
+        # The blur that is left, on average over all directions; motion never asks for sharpening
+        left = np.sqrt(max(theirs.blur**2 - line[0] ** 2 / 24, 0.0))
+        theirs = replace(theirs, blur=max(float(left), min(ours.blur, theirs.blur)))
     enlarged = view.area.shape[:2] != core.shape
     if settings.compression > 0 or (enlarged and settings.noise > 0):
         grey = _grey(view) if enlarged else cv2.cvtColor(target, cv2.COLOR_RGB2GRAY)
@@ -176,11 +195,11 @@ def _measure(
             theirs = replace(theirs, noise=fine, coarse=coarse)
         if settings.compression > 0:
             blocks = compression.profile(grey, inside, view.corner)
-            if compression.excess(blocks) >= compression.VISIBLE:
+            if rare and compression.excess(blocks) >= compression.VISIBLE:
                 own = cv2.resize(cv2.cvtColor(source, cv2.COLOR_RGB2GRAY), grey.shape[::-1])
                 found = compression.matching(own, inside, blocks, view.corner)
                 strength = np.nan if found is None else found.strength
-    return Look(ours=ours, theirs=theirs, shutter=shutter, strength=strength, blocks=blocks), line
+    return Look(ours=ours, theirs=theirs, shutter=seen, strength=strength, blocks=blocks), line
 
 
 def _hold(view: View, core: Array, step: Array | None, due: bool, state: BlendState) -> float:

@@ -26,8 +26,7 @@ def difference(a: float, b: float) -> float:
     return abs(np.rad2deg((a - b + np.pi / 2) % np.pi - np.pi / 2))
 
 
-@pytest.mark.parametrize("length", [6.0, 8.0])
-@pytest.mark.parametrize("angle", [0.0, 0.6, 1.5, 2.5])
+@pytest.mark.parametrize(("length", "angle"), [(6.0, 0.0), (8.0, 0.6), (6.0, 1.5), (8.0, 2.5)])
 def test_length_and_direction_are_recovered(length: float, angle: float) -> None:
     sharp, blurred = motion.widths(GREY, INSIDE), motion.widths(moved(GREY, length, angle), INSIDE)
     alone = motion.path(sharp, blurred)
@@ -59,7 +58,8 @@ def test_a_line_kernel_is_the_mean_along_the_line(length: float, angle: float) -
     assert (kernel * along).sum() == pytest.approx(0, abs=1e-5)
     assert (kernel * along**2).sum() == pytest.approx(length**2 / 12, abs=0.35)  # linear splatting widens a little
     assert (kernel * across**2).sum() < 0.35
-    error = motion.blur(FACE, length, angle) - np.dstack([moved(FACE[..., i], length, angle) for i in range(3)])
+    part = GREY[60:160, 60:160]
+    error = motion.blur(part, length, angle) - moved(part, length, angle)
     assert np.abs(error[20:-20, 20:-20]).max() < 0.02
 
 
