@@ -1,23 +1,24 @@
 """One call from a generated face to a finished frame.
 
 The stages, in order, each of which can be switched off alone: bring the face into the frame's position, match its
-colour, match its sharpness, build the mask, correct what is left of the boundary's difference (Poisson), add the
-sensor's noise, composite. Everything happens in the box around the face, and all but the last two at a resolution
-bounded by the generated face's, so the cost hardly depends on the frame's size; pixels where alpha is 0 are never
-written.
+colour, match its sharpness and motion blur, build the mask, correct what is left of the boundary's difference
+(Poisson), add the sensor's noise and the codec's blocks, composite. Everything happens in the box around the face, and
+all but the last three at a resolution bounded by the generated face's, so the cost hardly depends on the frame's size;
+pixels where alpha is 0 are never written.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from blending import color, detail, poisson, region
+from blending import camera, color, compression, poisson, region
+from blending.grain import Grain
 from blending.settings import BEST, BlendSettings
 from blending.state import BlendState
 
@@ -61,6 +62,8 @@ class Prepared:
     """(H, W) float32 to be added, at the frame's resolution."""
     box: tuple[int, int, int, int]
     """The part of the frame that it fills."""
+    grid: compression.Grid | None = None
+    """The codec's blocks that it gets."""
 
 
 def compose(
@@ -74,6 +77,7 @@ def compose(
     visible: Array | None = None,
     settings: BlendSettings = BEST,
     state: BlendState | None = None,
+    enhance: Callable[[Array], Array] | None = None,
     out: Array | None = None,
 ) -> ComposeResult:
     """Put a generated face into a frame.
@@ -93,6 +97,9 @@ def compose(
         settings: What to do; see :mod:`blending.settings` for the presets.
         state: Carries the filters along one track; pass the same object for each of its frames and call its ``reset``
             at cuts. Without it each frame stands alone.
+        enhance: An upscaler of your own: takes ``face`` and returns (k S, k S, 3) float32 RGB in [0, 1] for some
+            k > 0, the same picture with more pixels (both pictures' borders coincide). Mask and matrix stay those of
+            ``face``.
         out: Where to write; may be ``frame`` itself. By default a copy of the frame.
 
     Returns:
@@ -102,8 +109,9 @@ def compose(
         ValueError: For arrays of other shapes or types.
     """
     prepared = prepare(
-        frame, face, face_mask, matrix, polygon=polygon, cover=cover, visible=visible, settings=settings, state=state
-    )
+        frame, face, face_mask, matrix,
+        polygon=polygon, cover=cover, visible=visible, settings=settings, state=state, enhance=enhance,
+    )  # fmt: skip
     return finish(frame, prepared, out)
 
 
@@ -118,6 +126,7 @@ def prepare(
     visible: Array | None = None,
     settings: BlendSettings = BEST,
     state: BlendState | None = None,
+    enhance: Callable[[Array], Array] | None = None,
 ) -> Prepared:
     """First half of :func:`compose`: all that the track's ``state`` has a part in, to be called in the frames' order.
 
@@ -126,8 +135,11 @@ def prepare(
     _check(frame, face, face_mask, matrix, polygon)
     if visible is not None and (visible.shape != face.shape[:2] or visible.dtype != np.float32):
         raise ValueError(f"what is visible must be {face.shape[:2]} float32, not {visible.shape} {visible.dtype}")
-    grain = state.grain if state is not None else detail.Grain(np.random.default_rng(0))
+    grain = state.grain if state is not None else Grain(np.random.default_rng(0))
     matrix = np.asarray(matrix, np.float64)
+    fine = face if enhance is None else _enhanced(enhance, face)
+    middle = (face.shape[0] - 1) / 2
+    center = np.linalg.solve(matrix[:, :2], middle - matrix[:, 2])
     points = region.hull_points(polygon, matrix, settings)
     box = region.box_of(frame.shape[:2], face.shape[0], matrix, points, settings)
     left, top, right, bottom = box
@@ -140,7 +152,7 @@ def prepare(
         visible = state.visible(visible)
     rounding = 1 / 255 if frame.dtype == np.uint8 else 0.0
     height, width = area.shape[:2]
-    factor = region.reduction(matrix, settings)
+    factor = region.reduction(matrix * (fine.shape[0] / face.shape[0]), settings)
     size = (max(1, round(width / factor)), max(1, round(height / factor)))
     if size == (width, height):
         target, corner = _as_float(area), box[:2]
@@ -153,11 +165,15 @@ def prepare(
         points = None if points is None else points * zoom + shift
         cover = [np.asarray(part, np.float64)[:, :2] * zoom + shift for part in cover]
         target, corner = _as_float(cv2.resize(area, size, interpolation=cv2.INTER_AREA)), (0, 0)
-    source, alpha, sigma = _prepare(
-        target, area, face, face_mask, visible, matrix, points, cover, corner, settings, state, rounding
+    view = camera.View(area=area, corner=box[:2], center=center, rounding=rounding)
+    source, alpha, traces = _prepare(
+        target, view, fine, face.shape[0], face_mask, visible, matrix, points, cover, corner, settings, state
     )
-    noise = grain((height, width)) * np.float32(sigma) if sigma > 0 else None
-    return Prepared(source, alpha, noise, box)
+    noise = None
+    if traces.noise > 0:
+        x, y = (round(edge - at) for edge, at in zip(box[:2], center, strict=True))
+        noise = grain((height, width), size=traces.size, hold=traces.hold, origin=(x, y)) * np.float32(traces.noise)
+    return Prepared(source, alpha, noise, box, traces.grid)
 
 
 def finish(frame: Array, prepared: Prepared, out: Array | None = None) -> ComposeResult:
@@ -180,10 +196,24 @@ def finish(frame: Array, prepared: Prepared, out: Array | None = None) -> Compos
         alpha = cv2.resize(alpha, size, interpolation=cv2.INTER_LINEAR)
     domain = poisson.as_domain(alpha)
     if domain.size and cv2.countNonZero(domain):
-        if prepared.noise is not None:
-            source = cv2.add(source, cv2.merge([prepared.noise] * 3))
-        _write(out[top:bottom, left:right], frame[top:bottom, left:right], source, alpha, domain)
+        area = frame[top:bottom, left:right]
+        noise, weight = prepared.noise, alpha
+        if prepared.grid is not None:
+            # The codec comes last, over face and frame alike; noise was measured after it
+            source = _quantized(source, area, alpha, prepared.grid, (left, top))
+            noise = None if noise is None else noise * alpha
+            weight = (domain > 0).astype(np.float32)
+        if noise is not None:
+            source = cv2.add(source, cv2.merge([noise] * 3))
+        _write(out[top:bottom, left:right], area, source, weight, domain)
     return ComposeResult(out, alpha, prepared.box)
+
+
+def _quantized(source: Array, area: Array, alpha: Array, grid: compression.Grid, corner: tuple[int, int]) -> Array:
+    """Face and frame blended, as a codec would leave them: (H, W, 3) float32."""
+    blended = cv2.blendLinear(source, _as_float(area), alpha, 1 - alpha)
+    grey = cv2.cvtColor(blended, cv2.COLOR_RGB2GRAY)
+    return cv2.add(blended, cv2.merge([compression.quantize(grey, grid, corner) - grey] * 3))
 
 
 def _as_float(image: Array) -> Array:
@@ -193,8 +223,9 @@ def _as_float(image: Array) -> Array:
 
 def _prepare(
     target: Array,
-    full: Array,
+    view: camera.View,
     face: Array,
+    size: int,
     face_mask: Array | None,
     visible: Array | None,
     matrix: Array,
@@ -203,14 +234,14 @@ def _prepare(
     corner: tuple[int, int],
     settings: BlendSettings,
     state: BlendState | None,
-    rounding: float,
-) -> tuple[Array, Array, float]:
-    """Everything but noise and compositing: the corrected face, its weight, and the noise still to be added.
+) -> tuple[Array, Array, camera.Traces]:
+    """Everything but noise, blocks and compositing: the corrected face, its weight, and what is still to be added.
 
     Args:
         target: (h, w, 3) float32: the frame in the box.
-        full: The same at the frame's resolution and in its type, of which the noise is measured.
-        face: See :func:`compose`.
+        view: The same at the frame's resolution and in its type, of which noise and blocks are measured.
+        face: (k S, k S, 3) float32, enhanced.
+        size: S: the crop's pixels along a side, in which ``matrix`` counts.
         face_mask: See :func:`compose`.
         visible: See :func:`compose`.
         matrix: Target pixels, counted as ``corner`` says, to crop pixels.
@@ -219,26 +250,36 @@ def _prepare(
         corner: x, y of the target's first pixel in the coordinates of ``matrix``, ``points`` and ``cover``.
         settings: What to do.
         state: The track's filters.
-        rounding: Step to which the frame will be rounded.
     """
     box = (*corner, corner[0] + target.shape[1], corner[1] + target.shape[0])
-    inside = region.mask_region(face_mask, face.shape[0], matrix, points, box, settings)
-    size = float(np.sqrt(cv2.countNonZero((inside > 0.5).view(np.uint8))))
-    alpha = region.alpha_of(inside, cover, target, size, box, settings)
+    inside = region.mask_region(face_mask, size, matrix, points, box, settings)
+    reach = float(np.sqrt(cv2.countNonZero((inside > 0.5).view(np.uint8))))
+    alpha = region.alpha_of(inside, cover, target, reach, box, settings)
     domain = poisson.as_domain(alpha)
     if not domain.any():
-        return target, alpha, 0.0
-    source = _warp(face, matrix, box)
+        return target, alpha, camera.Traces()
+    enlarged = face.shape[0] / size  # pixel centres lie at whole numbers
+    fine = matrix * enlarged
+    fine[:, 2] += (enlarged - 1) / 2
+    source = _warp(face, fine, box)
     whole, seen = alpha, None
     if visible is not None and visible.min() < 1:
-        seen = region.seen_region(visible, matrix, target, size, box)
+        seen = region.seen_region(visible, matrix, target, reach, box)
         alpha = cv2.multiply(alpha, seen)
     core = cv2.min(inside, alpha)
     source = _match_color(source, target, core, settings, state)
-    source, noise = _match_detail(source, target, full, core, rounding, settings, state)
+    source, traces = camera.match(source, target, core, view, settings.detail, state)
     if settings.poisson.gradients != "off":
-        source = _correct(source, target, whole, domain, seen, size, settings)
-    return source, alpha, noise
+        source = _correct(source, target, whole, domain, seen, reach, settings)
+    return source, alpha, traces
+
+
+def _enhanced(enhance: Callable[[Array], Array], face: Array) -> Array:
+    """The face enlarged by the caller's function, checked."""
+    fine = np.asarray(enhance(face))
+    if fine.ndim != 3 or fine.shape[0] != fine.shape[1] or fine.shape[2] != 3 or fine.dtype != np.float32:
+        raise ValueError(f"enhance must return (k S, k S, 3) float32, not {fine.shape} {fine.dtype}")
+    return fine
 
 
 def _check(frame: Array, face: Array, face_mask: Array | None, matrix: Array, polygon: Array | None) -> None:
@@ -311,34 +352,6 @@ def _match_color(
         floor=chosen.floor,
         anchor=chosen.anchor,
     )
-
-
-def _match_detail(
-    source: Array,
-    target: Array,
-    full: Array,
-    core: Array,
-    rounding: float,
-    settings: BlendSettings,
-    state: BlendState | None,
-) -> tuple[Array, float]:
-    """The source as sharp as the target, and the noise it still lacks at the resolution of ``full``."""
-    chosen = settings.detail
-    if chosen.sharpness == 0 and chosen.noise == 0:
-        return source, 0.0
-
-    def measure() -> tuple[detail.Detail, detail.Detail]:
-        ours, theirs = detail.measure(source, core), detail.measure(target, core)
-        if full.shape == target.shape:
-            return ours, theirs
-        grey = _as_float(cv2.cvtColor(full, cv2.COLOR_RGB2GRAY))
-        inside = cv2.resize(core, grey.shape[::-1], interpolation=cv2.INTER_NEAREST) > 0.5
-        # What is enlarged is smooth from pixel to pixel: whatever noise the generator draws is gone
-        return replace(ours, noise=0.0), replace(theirs, noise=detail.noise_sigma(grey, inside))
-
-    ours, theirs = measure() if state is None else state.detail(measure)
-    source = detail.match_sharpness(source, ours, theirs, strength=chosen.sharpness)
-    return source, chosen.noise * detail.missing_noise(ours, theirs, rounding=rounding)
 
 
 def _correct(

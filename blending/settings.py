@@ -166,24 +166,36 @@ class PoissonSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class DetailSettings:
-    """Sharpness, noise and resolution.
+    """The traces of the camera: sharpness, motion, noise, compression, and resolution. Each share is 0 (off) to 1.
 
     Attributes:
-        sharpness: How far the face's edges are brought to the target's sharpness, 0 (off) to 1.
-        noise: Share of the missing sensor noise that is added, 0 (off) to 1.
+        sharpness: How far the face's edges are brought to the target's sharpness.
+        motion: Share of the target's motion blur that the face is given.
+        unsharp: Amount of an unsharp mask of one pixel on top; 0 for none.
+        noise: Share of the missing sensor noise that is added.
+        grain: How far that noise reaches from pixel to pixel, as a share of what was measured; 0 for white noise.
+        hold: Share of the noise's measured standing still (in face and skin) that is reproduced; 0 for noise that is
+            new in every frame.
+        compression: Strength of the codec's blocks, where the target shows any, as a share of what was measured.
         oversampling: Where the frame shows the face with more than this many pixels for each of the generated face's
-            own (along a side), everything but noise and compositing is done at this resolution and enlarged, which
-            saves time and costs nothing, the face having no finer detail. 0: always at the frame's resolution, as are
-            mixed gradients, which take the frame's own detail.
+            own (along a side), everything but noise, blocks and compositing is done at this resolution and enlarged,
+            which saves time and costs nothing, the face having no finer detail. 0: always at the frame's resolution,
+            as are mixed gradients, which take the frame's own detail.
     """
 
     sharpness: float = 1.0
+    motion: float = 1.0
+    unsharp: float = 0.0
     noise: float = 1.0
+    grain: float = 1.0
+    hold: float = 1.0
+    compression: float = 1.0
     oversampling: float = 2.0
 
     def __post_init__(self) -> None:
-        _within("detail.sharpness", self.sharpness, 0, 1)
-        _within("detail.noise", self.noise, 0, 1)
+        for name in ("sharpness", "motion", "noise", "grain", "hold", "compression"):
+            _within(f"detail.{name}", getattr(self, name), 0, 1)
+        _within("detail.unsharp", self.unsharp, 0, 5)
         _within("detail.oversampling", self.oversampling, 0, 64)
 
 
@@ -195,7 +207,7 @@ class TemporalSettings:
         color: Mean colours. Filtering them lets the generator's own flicker through, which is worse.
         contrast: Spreads of the colours, and what ``histogram``, ``idt`` and ``sliced`` find beyond them.
         mask: The learned mask, and what can be seen of the face, in crop pixels.
-        detail: Estimated sharpness and noise.
+        detail: What is estimated of the camera.
         cut: Jump of the mean colour, in [0, 1], that counts as a cut.
     """
 
@@ -226,7 +238,7 @@ class BlendSettings:
 _NO_COLOR = ColorSettings(method="off")
 _NO_OCCLUSION = OcclusionSettings(strength=0)
 _NO_POISSON = PoissonSettings(gradients="off")
-_NO_DETAIL = DetailSettings(sharpness=0, noise=0, oversampling=0)
+_NO_DETAIL = DetailSettings(sharpness=0, motion=0, noise=0, grain=0, hold=0, compression=0, oversampling=0)
 _NO_TIME = TemporalSettings(color=0, contrast=0, mask=0, detail=0)
 
 NONE = BlendSettings(

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from blending.detail import Detail, Grain
+from blending.grain import Grain
 from blending.settings import TemporalSettings
 from blending.temporal import ExponentialFilter, StatisticsFilter
 
@@ -29,9 +28,20 @@ class BlendState:
         self._curves = ExponentialFilter(settings.contrast)
         self._mask, self._visible = (ExponentialFilter(settings.mask) for _ in range(2))
         self._detail_every = max(1, min(4, int(settings.detail / 3)))
-        self._detail = ExponentialFilter(settings.detail / self._detail_every)
-        self._details: tuple[Detail, Detail] | None = None
-        self._frames = 0
+        self._detail_share = 1.0
+        if settings.detail > 0:
+            self._detail_share = 1 - float(np.exp(-self._detail_every / settings.detail))
+        self.known: NDArray[Any] | None = None
+        """The last of what :meth:`watch` returned."""
+        self._age = 0
+        self.looks = 0
+        """Measurements of the camera so far."""
+        self._center: NDArray[Any] | None = None
+        self._hold = ExponentialFilter(settings.detail / self._detail_every)
+        self.hold = 0.0
+        """Share of the target's noise that moves with the face."""
+        self.noise_before: tuple[NDArray[Any], tuple[int, int]] | None = None
+        """What the frame before showed of noise, (H, W) with its first pixel's x, y; where it is to be compared."""
         self.grain = Grain(np.random.default_rng(seed))
 
     def reset(self) -> None:
@@ -41,8 +51,10 @@ class BlendState:
         self._curves.reset()
         self._mask.reset()
         self._visible.reset()
-        self._detail.reset()
-        self._details = None
+        self._hold.reset()
+        self.hold = 0.0
+        self.known = self._center = self.noise_before = None
+        self.looks = 0
 
     def color_curves(self, values: NDArray[Any]) -> NDArray[Any]:
         """Filter the curves of a nonlinear colour transfer; anew where the statistics they were made of began anew."""
@@ -61,20 +73,36 @@ class BlendState:
             return None
         return np.minimum(visible, self._visible(visible))
 
-    def detail(self, measure: Callable[[], tuple[Detail, Detail]]) -> tuple[Detail, Detail]:
-        """Filtered sharpness and noise of source and target.
+    def step(self, center: NDArray[Any]) -> NDArray[Any] | None:
+        """The face's way since the frame before, (2,) in pixels; None for the first frame.
 
         Args:
-            measure: Called when a new measurement is due: at the start, and then a few times per time constant, since
-                what is filtered this heavily need not be measured in each frame.
+            center: (2,) of the face, in frame pixels.
         """
-        self._frames += 1
-        if self._details is None or self._frames >= self._detail_every:
-            self._frames = 0
-            source, target = measure()
-            values = self._detail(np.array([source.blur, source.noise, target.blur, target.noise]))
-            self._details = (
-                Detail(blur=float(values[0]), noise=float(values[1])),
-                Detail(blur=float(values[2]), noise=float(values[3])),
-            )
-        return self._details
+        before, self._center = self._center, center
+        self._age += 1
+        return None if before is None else center - before
+
+    @property
+    def look(self) -> NDArray[Any] | None:
+        """The filtered estimates of the camera; None where a new measurement is due.
+
+        That is at the start, and then a few times per time constant, since what is filtered this heavily need not be
+        measured in each frame.
+        """
+        return None if self._age >= self._detail_every else self.known
+
+    def watch(self, measured: NDArray[Any]) -> NDArray[Any]:
+        """Take a new measurement of the camera and return the filtered one; NaN: could not be seen (so far)."""
+        self._age = 0
+        self.looks += 1
+        if self.known is None:
+            self.known = measured
+        else:
+            start = np.where(np.isnan(self.known), measured, self.known)
+            self.known = np.where(np.isnan(measured), self.known, start + self._detail_share * (measured - start))
+        return self.known
+
+    def watch_hold(self, share: float) -> None:
+        """Take a new measurement of the share of the noise that moves with the face."""
+        self.hold = float(self._hold(np.array(share)))

@@ -277,7 +277,7 @@ def test_enlarged_faces_get_the_frames_noise() -> None:
     result = run(it)
     inside = (result.full_alpha() > 0.99).astype(np.uint8)
     grey = cv2.cvtColor(result.image, cv2.COLOR_RGB2GRAY).astype(np.float32)
-    assert blending.detail.noise_sigma(grey, inside) == pytest.approx(5, rel=0.25)
+    assert blending.grain.noise_sigma(grey, inside) == pytest.approx(5, rel=0.25)
 
 
 def test_a_shrunken_crop_does_not_alias() -> None:

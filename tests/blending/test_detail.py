@@ -36,7 +36,7 @@ def test_noise_hardly_disturbs_the_blur() -> None:
 
 
 def test_nothing_to_measure() -> None:
-    assert detail.measure(PORTRAIT, np.zeros(SHAPE, np.float32)) == detail.Detail(blur=0.0, noise=0.0)
+    assert detail.measure(PORTRAIT, np.zeros(SHAPE, np.float32)) == detail.Detail(blur=0.0, noise=0.0, coarse=0.0)
     flat = detail.measure(np.full((*SHAPE, 3), 0.5, np.float32), MASK)
     assert flat.noise == pytest.approx(0, abs=1e-6)
     assert detail.measure(PORTRAIT[:2, :2], MASK[:2, :2]).noise == 0
@@ -63,21 +63,12 @@ def test_a_soft_face_is_sharpened_a_little() -> None:
 def test_equal_sharpness_and_strength_zero_change_nothing() -> None:
     ours = detail.measure(PORTRAIT, MASK)
     assert detail.match_sharpness(PORTRAIT, ours, ours) is PORTRAIT
-    blurry = detail.Detail(blur=3.0, noise=0.0)
+    blurry = detail.Detail(blur=3.0, noise=0.0, coarse=0.0)
     assert detail.match_sharpness(PORTRAIT, ours, blurry, strength=0) is PORTRAIT
-    assert detail.match_sharpness(PORTRAIT, ours, detail.Detail(blur=0.0, noise=0.0)) is PORTRAIT
+    assert detail.match_sharpness(PORTRAIT, ours, detail.Detail(blur=0.0, noise=0.0, coarse=0.0)) is PORTRAIT
 
 
-def test_added_noise_makes_up_what_is_missing_and_is_new_each_time() -> None:
-    smooth = cv2.GaussianBlur(PORTRAIT, (0, 0), 2)
-    target = noisy(smooth, 4.0)
-    ours, theirs = detail.measure(smooth, MASK), detail.measure(target, MASK)
-    missing = detail.missing_noise(ours, theirs)
-    grain = detail.Grain(np.random.default_rng(5))
-    first, second = (grain(smooth.shape[:2]).copy() for _ in range(2))
-    assert first.shape == smooth.shape[:2]
-    assert detail.measure(smooth + missing * first[..., None], MASK).noise == pytest.approx(theirs.noise, rel=0.1)
-    assert abs(np.corrcoef(first.ravel(), second.ravel())[0, 1]) < 0.03
-    np.testing.assert_array_equal(first, detail.Grain(np.random.default_rng(5))(smooth.shape[:2]))
-    assert grain((700, 300)).shape == (700, 300)
-    assert detail.missing_noise(theirs, ours) == 0
+def test_unsharp_mask_adds_what_a_blur_takes_away() -> None:
+    by_hand = PORTRAIT + 0.5 * (PORTRAIT - cv2.GaussianBlur(PORTRAIT, (7, 7), 1.0, borderType=cv2.BORDER_REFLECT_101))
+    np.testing.assert_allclose(detail.unsharp(PORTRAIT, 0.5), np.clip(by_hand, 0, 1), atol=1e-6)
+    assert detail.unsharp(PORTRAIT, 0) is PORTRAIT
