@@ -111,6 +111,8 @@ def visibility(seen: Array, expected: Array, face: Array, settings: OcclusionSet
     kept = np.bincount(labels[strong], minlength=count) >= least
     kept[0] = False
     covered = kept[labels].astype(np.uint8)
+    if np.count_nonzero(covered) > settings.most * area:
+        return clear
     gap = round(settings.gap * side)
     if gap > 0:
         ball = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * gap + 1, 2 * gap + 1))

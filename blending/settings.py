@@ -111,6 +111,8 @@ class OcclusionSettings:
         gap: Gaps up to twice as wide are filled, as a share of the crop's side.
         enclosed: What is enclosed is filled up to this share of the face; the lenses of glasses are larger.
         grow: How far what covers the face is widened, as a share of the crop's side.
+        most: If more than this share of the face disagrees, it is somebody else's or drawn wrong altogether, and nothing
+            is taken to cover it.
     """
 
     strength: float = 1.0
@@ -122,6 +124,7 @@ class OcclusionSettings:
     gap: float = 0.04
     enclosed: float = 0.03
     grow: float = 0.0
+    most: float = 0.6
 
     def __post_init__(self) -> None:
         _within("occlusion.strength", self.strength, 0, 1)
@@ -131,6 +134,7 @@ class OcclusionSettings:
             _within(f"occlusion.{name}", getattr(self, name), 0, 0.2)
         _within("occlusion.area", self.area, 0, 1)
         _within("occlusion.enclosed", self.enclosed, 0, 1)
+        _within("occlusion.most", self.most, 0, 1)
 
 
 @dataclass(frozen=True, kw_only=True)

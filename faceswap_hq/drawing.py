@@ -15,7 +15,7 @@ from faceswap_hq.faces.parsing import FaceParser
 from faceswap_hq.model import SwapAutoencoder
 from faceswap_hq.planning import Plan, RenderSettings
 
-_LOOK = 4  # something in front of the face is looked for in every so many frames, and then in all around
+_LOOK = 8  # something in front of the face is looked for in every so many frames, and then in all around
 
 
 @dataclass(frozen=True, kw_only=True)

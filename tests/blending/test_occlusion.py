@@ -85,6 +85,11 @@ class TestVisibility:
         aside = disc((SIDE, SIDE), (8, 8), 7).astype(np.float32) / 255
         assert found(covered(aside)).min() == 1
 
+    def test_somebody_else_is_not_covered(self):
+        other = smooth_noise(9, (SIDE, SIDE), scale=4, low=0.0, high=1.0)
+        assert found(other).min() == 1
+        assert found(other, most=1.0).min() < 0.5
+
     def test_strength(self):
         assert found(covered(BALL), strength=0).min() == 1
         assert found(covered(BALL), strength=0.5).min() == pytest.approx(0.5)
