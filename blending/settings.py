@@ -111,8 +111,8 @@ class OcclusionSettings:
         gap: Gaps up to twice as wide are filled, as a share of the crop's side.
         enclosed: What is enclosed is filled up to this share of the face; the lenses of glasses are larger.
         grow: How far what covers the face is widened, as a share of the crop's side.
-        most: If more than this share of the face disagrees, it is somebody else's or drawn wrong altogether, and nothing
-            is taken to cover it.
+        most: If more than this share of the face disagrees, it is somebody else's, or drawn wrong altogether, and
+            nothing is taken to cover it.
     """
 
     strength: float = 1.0
