@@ -27,6 +27,7 @@ import numpy as np
 import torch
 from occluders import KINDS, occluded
 
+from blending import BEST, OcclusionSettings
 from faceswap_hq import actors, drawing, media, planning
 from faceswap_hq.extract import extract
 from faceswap_hq.faces import alignment, regions
@@ -46,7 +47,8 @@ def measured(run: Path, clip: Path, target: str, first: int, work: Path, every: 
     model, card = load_model(run)
     number = model.people.index(target)
     source = next(i for i in range(len(model.people)) if i != number)
-    settings = RenderSettings(source=source, target=number, frames=(first, 10**9))
+    blend = dataclasses.replace(BEST, occlusion=OcclusionSettings())
+    settings = RenderSettings(source=source, target=number, frames=(first, 10**9), blend=blend)
     bare = planning.plan(clip, model, card.coverage, settings)
     landmarks = dict(zip(bare.person.frames.tolist(), bare.person.landmarks, strict=True))
     side = model.settings.resolution
@@ -180,7 +182,7 @@ def main() -> None:
         print(f"{kind:16} {mean:.3f} [{low:.3f}, {high:.3f}]", flush=True)
     common.finish(
         {"benchmark": f"occlusion: {options.what}", "machine": common.machine(),
-         "settings": dataclasses.asdict(RenderSettings().blend.occlusion), "every": options.every,
+         "settings": dataclasses.asdict(OcclusionSettings()), "every": options.every,
          "steps": options.steps if options.what == "actors" else None, "summary": summary, "by_clip": by_clip},
         options.out,
     )  # fmt: skip
