@@ -10,9 +10,9 @@ mean of the four shares. Intervals are a bootstrap over people: a pair counts as
 together. ``grain`` is the logarithm of fine contrast over the truth's, 0 where it is right; it stands beside the others
 because noise of the right strength is still not the same noise, which the other four hold against it.
 
-All combinations of the main settings are tried on the first frame of every pair in the smaller size; the best of them,
-and every option of ``best`` changed alone, on all other frames. Raw measurements stay in ``--work``, from which an
-interrupted run goes on.
+All combinations of the main settings are tried on the first frame of every second pair in the smaller size; the best of
+them, and every option of ``best`` changed alone, on the other frames of all pairs. Raw measurements stay in ``--work``,
+from which an interrupted run goes on.
 """
 
 from __future__ import annotations
@@ -243,7 +243,7 @@ def main() -> None:
     single = list(truth_settings.one_at_a_time())[:: 9 if options.quick else 1]
 
     plan = [(name, headline) for name in [*PRESETS, *combined]]
-    first = Summary(measure(chosen, options, "combinations", plan), options.people)
+    first = Summary(measure(chosen[:: 1 if options.quick else 2], options, "combinations", plan), options.people)
     all_combined = first.ranked([*PRESETS, *combined], headline)
     finalists = [row["settings"] for row in all_combined if row["settings"] in combined][:FINALISTS]
 

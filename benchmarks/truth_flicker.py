@@ -68,7 +68,7 @@ def of_pair(a: Member, b: Member, frames: int | None) -> dict[str, dict[str, lis
         swap = ground_truth_swap(a.identity, b.identity, performance, b.scene, frame, match_skin=True)
         landmarks = swap.target.landmarks
         matrix = truth_scenes.geometry(landmarks, truth_scenes.COARSE)
-        mask = truth_scenes.outline(landmarks, matrix, truth_scenes.COARSE)
+        mask = truth_scenes.outline(swap.swapped.landmarks, matrix, truth_scenes.COARSE)
         clean = balance(truth_scenes.drawn(render_moment(person, moment, quiet, frame).image, matrix))
         small = alignment.crop_matrix(landmarks, ALIGNED)
         masks.append(face_mask(alignment.transform(landmarks, small), (ALIGNED, ALIGNED)))

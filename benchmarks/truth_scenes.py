@@ -59,7 +59,7 @@ class Cell:
         polygon: (K, 2) the target's outline, frame pixels.
         brows: The target's brows, frame pixels.
         inside: (H, W) bool, the face without the ring.
-        ring: (H, W) bool, a band along the face's outline.
+        ring: (H, W) bool, a band along the outlines of the target's and the swapped face.
     """
 
     source: int
@@ -101,9 +101,9 @@ def cell(members: list[Member], source: int, target: int, frame: int, side: int)
         ground_truth_swap(a.identity, b.identity, b.performance, scene, frame, match_skin=match)
         for match in (True, False)
     )
-    landmarks = own.target.landmarks
+    landmarks, drawn_ones = own.target.landmarks, own.swapped.landmarks
     polygon = regions.oval_polygon(landmarks)
-    inside, ring = measured_areas(polygon, side)
+    inside, ring = measured_areas([polygon, regions.oval_polygon(drawn_ones)], side)
     rng = np.random.default_rng([source, target])
     return Cell(
         source=source,
@@ -112,7 +112,7 @@ def cell(members: list[Member], source: int, target: int, frame: int, side: int)
         height=float(np.ptp(polygon[:, 1])),
         frame=own.target.image,
         truths={"matched": matched.image, "own": own.image},
-        faces=spoiled(a, b, scene, moment, frame, matched.image, own.image, landmarks, rng),
+        faces=spoiled(a, b, scene, moment, frame, matched.image, own.image, landmarks, drawn_ones, rng),
         polygon=polygon,
         brows=regions.brow_polygons(landmarks),
         inside=inside,
@@ -120,18 +120,18 @@ def cell(members: list[Member], source: int, target: int, frame: int, side: int)
     )
 
 
-def measured_areas(polygon: np.ndarray, side: int) -> tuple[np.ndarray, np.ndarray]:
-    """The face without the ring, and the ring along its outline, each (side, side) bool."""
-    whole = (regions.fill([polygon], side) > 127).astype(np.uint8)
-    reach = RING * float(np.sqrt(whole.sum()))
-    deep = cv2.distanceTransform(whole, cv2.DIST_L2, 5)
-    away = cv2.distanceTransform(1 - whole, cv2.DIST_L2, 5)
+def measured_areas(outlines: list[np.ndarray], side: int) -> tuple[np.ndarray, np.ndarray]:
+    """The inside common to all outlines, and the ring from there to the outside of all, each (side, side) bool."""
+    filled = [(regions.fill([outline], side) > 127).astype(np.uint8) for outline in outlines]
+    reach = RING * float(np.sqrt(filled[0].sum()))
+    deep = cv2.distanceTransform(np.minimum.reduce(filled), cv2.DIST_L2, 5)
+    away = cv2.distanceTransform(1 - np.maximum.reduce(filled), cv2.DIST_L2, 5)
     return deep > reach, (deep <= reach) & (away <= reach)
 
 
 def spoiled(
     a: Member, b: Member, scene: Scene, moment: Moment, frame: int, matched: np.ndarray, own: np.ndarray,
-    landmarks: np.ndarray, rng: np.random.Generator,
+    landmarks: np.ndarray, swapped: np.ndarray, rng: np.random.Generator,
 ) -> dict[str, tuple[np.ndarray, np.ndarray, np.ndarray]]:  # fmt: skip
     """Every case's crop, mask and the matrix from the target's frame to the crop."""
     quiet = replace(scene, noise=0.0)
@@ -144,7 +144,7 @@ def spoiled(
     alone = render_moment(cast_of(a.identity), moment, there, frame)
     balance, exposure, contrast = white_balance(rng), exposed(rng), contrasted(rng)
     fine, coarse = (geometry(landmarks, size) for size in (CROP, COARSE))
-    masks = {CROP: outline(landmarks, fine, CROP), COARSE: outline(landmarks, coarse, COARSE)}
+    masks = {CROP: outline(swapped, fine, CROP), COARSE: outline(swapped, coarse, COARSE)}
     sharp = crop(matched, fine, CROP)
     noise = rng.normal(0, 4 / 255, (CROP, CROP, 1)).astype(np.float32)
     large = {

@@ -87,7 +87,7 @@ def combinations() -> dict[str, BlendSettings]:
     """Every combination of the main options."""
     found = {}
     axes = itertools.product(
-        ["off", *METHODS], ["learned", "hull", "minimum", "product"], [0.07, 0.15], [0.0, 0.04], POISSON, DETAIL
+        ["off", *METHODS], ["learned", "hull", "minimum"], [0.07, 0.15], [0.0, 0.04], POISSON, DETAIL
     )
     for method, shape, feather, erosion, gradients, detail in axes:
         name = f"{method}, {shape}, feather {feather}, erosion {erosion}, {gradients}, {detail}"
