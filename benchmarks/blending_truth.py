@@ -10,9 +10,9 @@ mean of the four shares. Intervals are a bootstrap over people: a pair counts as
 together. ``grain`` is the logarithm of fine contrast over the truth's, 0 where it is right; it stands beside the others
 because noise of the right strength is still not the same noise, which the other four hold against it.
 
-All combinations of the main settings are tried on the first frame of every second pair in the smaller size; the best of
-them, and every option of ``best`` changed alone, on the other frames of all pairs. Raw measurements stay in ``--work``,
-from which an interrupted run goes on.
+Every option of ``best`` is changed alone on all frames of all pairs. All combinations of the main settings are tried on
+the first frame of every second pair in the smaller size, and the best of them again on all other frames. Raw
+measurements stay in ``--work``, from which an interrupted run goes on.
 """
 
 from __future__ import annotations
@@ -120,40 +120,6 @@ def measured(cell: truth_scenes.Cell, plan: Sequence[tuple[str, Sequence[str]]])
     return pd.DataFrame(rows).assign(**who)
 
 
-def measure_pair(
-    pair: tuple[int, int], options: argparse.Namespace, part: str, plan: list[tuple[str, list[str]]]
-) -> pd.DataFrame:
-    """All frames of one pair that belong to this part, each measured once and kept."""
-    cv2.setNumThreads(1)
-    members = truth_scenes.cast(options.people, options.seconds, options.sides[0])
-    digest = hashlib.sha256(
-        json.dumps([VERSION, plan, {n: settings_to_dict(s) for n, s in truth_settings.everything().items()}]).encode()
-    ).hexdigest()[:10]
-    found = []
-    for k, frame in enumerate(truth_scenes.picks(members[pair[1]], options.frames)):
-        for side in options.sides:
-            if (k == 0 and side == options.sides[0]) != (part == "combinations"):
-                continue
-            name = f"{part}_{options.people}_{pair[0]}_{pair[1]}_{frame}of{options.seconds}_{side}_{digest}.parquet"
-            if not (options.work / name).exists():
-                table = measured(truth_scenes.cell(members, *pair, frame, side), plan)
-                table.assign(frame=frame).to_parquet(options.work / name)
-            found.append(pd.read_parquet(options.work / name))
-            print(f"  {part}: pair {pair}, frame {frame}, {side} px", file=sys.stderr, flush=True)
-    return pd.concat(found)
-
-
-def measure(
-    chosen: list[tuple[int, int]], options: argparse.Namespace, part: str, plan: list[tuple[str, list[str]]]
-) -> pd.DataFrame:
-    """:func:`measure_pair` for all pairs."""
-    call = partial(measure_pair, options=options, part=part, plan=plan)
-    if options.workers <= 1:
-        return pd.concat([call(pair) for pair in chosen], ignore_index=True)
-    with ProcessPoolExecutor(options.workers) as pool:
-        return pd.concat(list(pool.map(call, chosen)), ignore_index=True)
-
-
 class Summary:
     """Shares of the plain paste's error, with intervals, of one table of measurements.
 
@@ -181,6 +147,10 @@ class Summary:
         values = self.means.loc[(settings, case, truth)].reindex(self.pairs).to_numpy()
         return self.weights @ values
 
+    def absolute(self, settings: str, case: str) -> dict[str, list[float]]:
+        """The errors themselves, each [value, low, high]."""
+        return dict(zip(MEASURES, map(interval, self.errors(settings, case, "matched").T), strict=True))
+
     def shares(self, settings: str, cases: Sequence[str], truth: str = "matched") -> np.ndarray:
         """(1 + draws, 6) score, the four shares and the grain, averaged over cases."""
         found = []
@@ -207,6 +177,43 @@ def interval(values: np.ndarray) -> list[float]:
     return [round(float(value), 4) for value in (values[0], low, high)]
 
 
+Plan = list[tuple[str, list[str]]]
+"""Names of settings, each with the cases it is tried on."""
+
+
+def measure_pair(task: tuple[tuple[int, int], int], options: argparse.Namespace, part: str, plan: Plan) -> pd.DataFrame:
+    """The frames of one pair in one size that belong to a part, each measured once and kept."""
+    cv2.setNumThreads(1)
+    pair, side = task
+    members = truth_scenes.cast(options.people, options.seconds, side)
+    tried = {name: settings_to_dict(truth_settings.everything()[name]) for name, _ in plan}
+    digest = hashlib.sha256(json.dumps([VERSION, plan, tried]).encode()).hexdigest()[:10]
+    found = []
+    for k, frame in enumerate(truth_scenes.picks(members[pair[1]], options.frames)):
+        chosen_on = k == 0 and side == options.sides[0]
+        if (part == "combinations" and not chosen_on) or (part == "finalists" and chosen_on):
+            continue
+        name = f"{part}_{options.people}_{pair[0]}_{pair[1]}_{frame}of{options.seconds}_{side}_{digest}.parquet"
+        if not (options.work / name).exists():
+            table = measured(truth_scenes.cell(members, *pair, frame, side), plan)
+            table.assign(frame=frame).to_parquet(options.work / name)
+            print(f"  {part}: pair {pair}, frame {frame}, {side} px", file=sys.stderr, flush=True)
+        found.append(pd.read_parquet(options.work / name))
+    return pd.concat(found) if found else pd.DataFrame()
+
+
+def measure(chosen: list[tuple[int, int]], options: argparse.Namespace, part: str, plan: Plan) -> Summary:
+    """:func:`measure_pair` for all pairs and sizes."""
+    tasks = [(pair, side) for side in options.sides for pair in chosen]
+    call = partial(measure_pair, options=options, part=part, plan=plan)
+    if options.workers <= 1:
+        tables = [call(task) for task in tasks]
+    else:
+        with ProcessPoolExecutor(options.workers) as pool:
+            tables = list(pool.map(call, tasks))
+    return Summary(pd.concat(tables, ignore_index=True), options.people)
+
+
 def show(title: str, rows: Sequence[dict[str, Any]]) -> None:
     """A Markdown table on standard error."""
     print(f"\n{title}\n\n| settings | score | minus best's | ΔE inside | ΔE ring | SSIM inside | SSIM ring | grain |\n"
@@ -227,6 +234,7 @@ def main() -> None:
     parser.add_argument("--frames", type=int, default=3)
     parser.add_argument("--sides", type=int, nargs="+", default=[240, 480], help="of the frame; a face has about half")
     parser.add_argument("--seconds", type=float, default=4.0, help="of the performances that frames are taken from")
+    parser.add_argument("--parts", nargs="*", default=["combinations", "flicker"], help="besides single changes")
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--quick", action="store_true", help="three people, few settings: does it run?")
     parser.add_argument("--pictures", type=Path, help="write strips of the best and worst combinations here")
@@ -242,45 +250,44 @@ def main() -> None:
     combined = list(truth_settings.combinations())[:: 97 if options.quick else 1]
     single = list(truth_settings.one_at_a_time())[:: 9 if options.quick else 1]
 
-    plan = [(name, headline) for name in [*PRESETS, *combined]]
-    first = Summary(measure(chosen[:: 1 if options.quick else 2], options, "combinations", plan), options.people)
-    all_combined = first.ranked([*PRESETS, *combined], headline)
-    finalists = [row["settings"] for row in all_combined if row["settings"] in combined][:FINALISTS]
-
     others = [case for case in truth_scenes.CASES if case not in headline]
     short = [*PRESETS, *truth_settings.colors()]
-    plan = [(name, headline + (others if name in short else [])) for name in [*PRESETS, *single, *finalists]]
-    second = Summary(measure(chosen, options, "rest", plan), options.people)
-    table = second.ranked([*PRESETS, *single, *finalists], headline)
-    by_own = second.ranked([*PRESETS, *single, *finalists], headline, "own")
-    places = [{row["settings"]: place for place, row in enumerate(rows)} for rows in (table, by_own)]
-    shown = [name for name in short if name in places[0]]
-    result = {
+    names = [*PRESETS, *single]
+    plan = [(name, headline + (others if name in short else [])) for name in names]
+    each = measure(chosen, options, "single", plan)
+    table, by_own = (each.ranked(names, headline, truth) for truth in ("matched", "own"))
+    places = [[[row["settings"] for row in rows].index(name) for name in names] for rows in (table, by_own)]
+    shown = [name for name in short if name in names]
+    show("Every option of `best` changed alone", table)
+    result: dict[str, Any] = {
         "benchmark": "blending_truth",
         "machine": common.machine(),
-        "options": {k: str(v) if isinstance(v, Path) else v for k, v in vars(options).items() if k != "work"},
+        "options": {name: value for name, value in vars(options).items() if not isinstance(value, Path)},
         "pairs": chosen,
         "cases": truth_scenes.CASES,
         "ranked_by": headline,
-        "settings": {name: settings_to_dict(truth_settings.everything()[name]) for name in places[0]},
+        "settings": {name: settings_to_dict(truth_settings.everything()[name]) for name in names},
         "table": table,
         "own_tone_as_truth": by_own,
-        "rank_correlation_of_both_truths": float(np.corrcoef(*[[p[name] for name in places[0]] for p in places])[0, 1]),
-        "by_case": {case: second.ranked(shown, [case]) for case in truth_scenes.CASES if case != "exact"},
-        "absolute": {
-            case: {name: dict(zip(MEASURES, map(interval, second.errors(name, case, "matched").T), strict=True))
-                   for name in shown}
-            for case in truth_scenes.CASES
-        },
-        "combinations": all_combined,
-        "flicker": truth_flicker.measured(options, chosen),
-    }  # fmt: skip
-    show("All headline cases, frames held out from choosing the combinations", table)
+        "rank_correlation_of_both_truths": round(float(np.corrcoef(*places)[0, 1]), 3),
+        "by_case": {case: each.ranked(shown, [case]) for case in truth_scenes.CASES if case != "exact"},
+        "absolute": {case: {name: each.absolute(name, case) for name in shown} for case in truth_scenes.CASES},
+    }
     for case, rows in result["by_case"].items():
         show(f"{case}: {truth_scenes.CASES[case]}", rows)
+    if "combinations" in options.parts:
+        plan = [(name, headline) for name in [*PRESETS, *combined]]
+        tried = measure(chosen[:: 1 if options.quick else 2], options, "combinations", plan)
+        result["combinations"] = tried.ranked([*PRESETS, *combined], headline)
+        finalists = [row["settings"] for row in result["combinations"] if row["settings"] in combined][:FINALISTS]
+        names = [*PRESETS, *finalists]
+        plan = [(name, headline) for name in names]
+        result["finalists"] = measure(chosen, options, "finalists", plan).ranked(names, headline)
+        show("The best combinations, on frames they were not chosen on", result["finalists"])
+    if "flicker" in options.parts:
+        result["flicker"] = truth_flicker.measured(options, chosen)
     if options.pictures is not None:
-        ends = [row["settings"] for row in (table[0], table[-1])]
-        truth_pictures.write(options, chosen, ends)
+        truth_pictures.write(options, chosen, [table[0]["settings"], table[-1]["settings"]])
     common.finish(result, options.out)
 
 

@@ -16,11 +16,11 @@ TO_THE_LETTER = {"cells": 0, "smoothing": 0.0, "limit": None, "fade": None}
 SINGLE: dict[str, dict[str, list[Any]]] = {
     "color": {
         "method": ["off", *METHODS],
-        "strength": [0.5, 0.8],
-        "trim": [None, 1.0, 3.0],
+        "strength": [0.5],
+        "trim": [None, 3.0],
         "max_gain": [1.2, 3.0],
         "floor": [0.01, 0.1],
-        "anchor": [0.0, 0.02, 0.15],
+        "anchor": [0.0, 0.15],
     },
     "mask": {
         "shape": ["square", "learned", "hull", "product", "union"],
@@ -34,12 +34,12 @@ SINGLE: dict[str, dict[str, list[Any]]] = {
     "poisson": {
         "gradients": ["off", "mixed"],
         "strength": [0.5],
-        "cells": [0, 24],
-        "smoothing": [0.0, 0.1],
+        "cells": [0],
+        "smoothing": [0.0],
         "limit": [None, 0.05],
         "fade": [None, 0.1, 0.5],
     },
-    "detail": {"sharpness": [0.0, 0.5], "noise": [0.0], "oversampling": [0.0, 1.0]},
+    "detail": {"sharpness": [0.0], "noise": [0.0], "oversampling": [0.0]},
 }
 """Every option of ``best``, changed alone."""
 
