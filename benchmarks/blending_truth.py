@@ -48,6 +48,7 @@ MEASURES = (*SHARES, "grain")
 SAMPLES = 2500
 """Pixels of each area whose color is compared."""
 FINALISTS = 8
+PARTS = ["together", "combinations", "flicker"]
 VERSION = 1
 """Of what is measured: another number makes old measurements in ``--work`` useless."""
 
@@ -214,6 +215,18 @@ def measure(chosen: list[tuple[int, int]], options: argparse.Namespace, part: st
     return Summary(pd.concat(tables, ignore_index=True), options.people)
 
 
+def effects(rows: Sequence[dict[str, Any]]) -> dict[str, dict[str, float]]:
+    """Each value of each option ► mean score and measures of all combinations that have it."""
+    values = dict.fromkeys(value for row in rows for value in row["settings"].split(", "))
+    return {
+        value: {
+            name: round(float(np.mean([r[name][0] for r in rows if value in r["settings"].split(", ")])), 4)
+            for name in ("score", *MEASURES)
+        }
+        for value in values
+    }
+
+
 def show(title: str, rows: Sequence[dict[str, Any]]) -> None:
     """A Markdown table on standard error."""
     print(f"\n{title}\n\n| settings | score | minus best's | ΔE inside | ΔE ring | SSIM inside | SSIM ring | grain |\n"
@@ -234,7 +247,9 @@ def main() -> None:
     parser.add_argument("--frames", type=int, default=3)
     parser.add_argument("--sides", type=int, nargs="+", default=[240, 480], help="of the frame; a face has about half")
     parser.add_argument("--seconds", type=float, default=4.0, help="of the performances that frames are taken from")
-    parser.add_argument("--parts", nargs="*", default=["combinations", "flicker"], help="besides single changes")
+    parser.add_argument(
+        "--parts", nargs="*", choices=PARTS, default=PARTS, help="what to measure besides single changes"
+    )
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--quick", action="store_true", help="three people, few settings: does it run?")
     parser.add_argument("--pictures", type=Path, help="write strips of the best and worst combinations here")
@@ -275,11 +290,23 @@ def main() -> None:
     }
     for case, rows in result["by_case"].items():
         show(f"{case}: {truth_scenes.CASES[case]}", rows)
+    if "together" in options.parts:
+        names = [*PRESETS, *truth_settings.together()]
+        plan = [(name, headline) for name in names]
+        result["together"] = measure(chosen, options, "together", plan).ranked(names, headline)
+        show("What gained alone, together", result["together"])
     if "combinations" in options.parts:
         plan = [(name, headline) for name in [*PRESETS, *combined]]
         tried = measure(chosen[:: 1 if options.quick else 2], options, "combinations", plan)
-        result["combinations"] = tried.ranked([*PRESETS, *combined], headline)
-        finalists = [row["settings"] for row in result["combinations"] if row["settings"] in combined][:FINALISTS]
+        ranking = tried.ranked([*PRESETS, *combined], headline)
+        result["combinations"] = {
+            "tried": len(combined),
+            "place of best": [row["settings"] for row in ranking].index("best") + 1,
+            "first": ranking[:20],
+            "last": ranking[-5:],
+            "mean of all with": effects([row for row in ranking if row["settings"] in combined]),
+        }
+        finalists = [row["settings"] for row in ranking if row["settings"] in combined][:FINALISTS]
         names = [*PRESETS, *finalists]
         plan = [(name, headline) for name in names]
         result["finalists"] = measure(chosen, options, "finalists", plan).ranked(names, headline)

@@ -107,6 +107,21 @@ def colors() -> list[str]:
 
 
 @lru_cache(maxsize=1)
+def together() -> dict[str, BlendSettings]:
+    """``best`` with several of the single changes that gained something."""
+    color: dict[str, Any] = {"method": "covariance", "trim": None}
+    found: dict[str, dict[str, dict[str, Any]]] = {
+        "covariance": {"color": color},
+        "reinhard": {"color": {"method": "reinhard", "trim": None}},
+        "covariance, refined": {"color": color, "mask": {"refine": 0.05}},
+        "covariance, refined, softer": {"color": color, "mask": {"refine": 0.05, "feather": 0.12}},
+        "covariance, softer, no reach": {"color": color, "mask": {"feather": 0.12, "reach": 0.0}},
+        "mkl, refined": {"color": {"trim": None}, "mask": {"refine": 0.05}},
+    }
+    return {f"together: no trim, {name}": changed(BEST, **sections) for name, sections in found.items()}
+
+
+@lru_cache(maxsize=1)
 def everything() -> dict[str, BlendSettings]:
     """All of them, the presets first."""
-    return {**PRESETS, **one_at_a_time(), **combinations()}
+    return {**PRESETS, **one_at_a_time(), **together(), **combinations()}
