@@ -97,6 +97,26 @@ def test_guided_filter_agrees_with_opencv_contrib() -> None:
     np.testing.assert_allclose(mask.guided_filter(guide, rough, radius=6, epsilon=1e-2), expected, atol=2e-4)
 
 
+def test_guided_filter_agrees_with_its_definition() -> None:
+    """Every window by itself: the best line through its pixels, then the mean of all lines a pixel lies under."""
+    guide = smooth_noise(3, (14, 17), scale=1.5)[..., 0].astype(np.float64)
+    rough = disc((14, 17), (8, 7), 4, wobble=0.2).astype(np.float64) / 255
+    radius, epsilon = 2, 1e-2
+    padded = [np.pad(picture, radius, mode="symmetric") for picture in (guide, rough)]
+    lines = np.zeros((2, *guide.shape))
+    for y, x in np.ndindex(guide.shape):
+        g, m = (picture[y : y + 2 * radius + 1, x : x + 2 * radius + 1].ravel() for picture in padded)
+        slope = np.cov(g, m, bias=True)[0, 1] / (g.var() + epsilon)
+        lines[:, y, x] = slope, m.mean() - slope * g.mean()
+    around = np.pad(lines, [(0, 0), (radius, radius), (radius, radius)], mode="symmetric")
+    expected = np.zeros_like(guide)
+    for y, x in np.ndindex(guide.shape):
+        slope, level = around[:, y : y + 2 * radius + 1, x : x + 2 * radius + 1].mean(axis=(1, 2))
+        expected[y, x] = slope * guide[y, x] + level
+    found = mask.guided_filter(guide.astype(np.float32), rough.astype(np.float32), radius=radius, epsilon=epsilon)
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
 def test_refined_edge_moves_to_the_pictures_edge() -> None:
     """A mask that overlaps dark hair by a few pixels lets go of it."""
     image = np.full((120, 120, 3), 0.7, np.float32)

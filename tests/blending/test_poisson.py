@@ -60,6 +60,17 @@ def test_import_matches_a_direct_solution(name: str, screening: float) -> None:
     np.testing.assert_array_equal(result[~inside], frame[~inside])
 
 
+def test_import_converges_at_a_faces_size() -> None:
+    """Twenty thousand unknowns and a ragged outline: as many grids as a real face takes."""
+    shape = (200, 170)
+    frame, source = smooth_noise(1, shape, scale=5), smooth_noise(2, shape, scale=5)
+    domain = disc(shape, (85, 100), 78, wobble=0.05) | disc(shape, (85, 3), 30)
+    result = poisson.blend(frame, source, domain, accuracy=poisson.EXACT)
+    expected = source + direct(frame - source, domain)
+    assert np.count_nonzero(domain) > 20_000
+    assert np.abs(result - expected)[domain > 0].max() < 1e-4
+
+
 @pytest.mark.parametrize("name", ["disc", "off the frame"])
 def test_mixed_gradients_match_a_direct_solution(name: str) -> None:
     frame, source, domain = smooth_noise(1, SHAPE), smooth_noise(2, SHAPE, low=0.35, high=0.65), DOMAINS[name]
