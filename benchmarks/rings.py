@@ -38,7 +38,8 @@ def places(result: blending.ComposeResult) -> np.ndarray | None:
     top = int(np.argmin(smooth[:, 1]))
     smooth, outward = np.roll(smooth, -top, axis=0)[::4], np.roll(outward, -top, axis=0)[::4]
     away = (np.arange(ACROSS) + 0.5) / ACROSS * 2 - 1
-    grid = smooth[None] + (away * REACH * size)[:, None, None] * outward[None]
+    # the outline runs through the centers of the outermost pixels inside
+    grid = smooth[None] + (0.5 + away * REACH * size)[:, None, None] * outward[None]
     return (grid + result.box[:2]).astype(np.float32)
 
 

@@ -101,7 +101,10 @@ def rings_of(
     for column, found in strips.items():
         named = [rings.features(one.astype(np.float32)) for one in found]
         ends = np.cumsum([len(part) for part in named[0].values()])
-        groups = {name: slice(int(end) - len(part), int(end)) for (name, part), end in zip(named[0].items(), ends, strict=True)}
+        groups = {
+            name: slice(int(end) - len(part), int(end))
+            for (name, part), end in zip(named[0].items(), ends, strict=True)
+        }
         numbers = np.stack([np.concatenate(list(one.values())) for one in named])
         out[column] = Rings(strips=np.stack(found), numbers=numbers, groups=groups, clip=np.array(clips))
     return out
@@ -114,14 +117,13 @@ def scores(data: Rings, made: list[Faces], fold: dict[str, int], classify: Calla
         data: The rings.
         made: Their makers.
         fold: Group of each person.
-        classify: Called with training rows, test rows and the people (targets) of the training rows.
+        classify: Called with the training rows and the test rows.
     """
     place = np.array([fold[made[c].target] for c in data.clip])
-    person = np.array([made[c].target for c in data.clip])
     out = np.zeros(len(data.clip))
     for test in np.unique(place):
         train, held = np.flatnonzero(place != test), np.flatnonzero(place == test)
-        out[held] = classify(train, held, person[train])
+        out[held] = classify(train, held)
     return out
 
 
@@ -183,7 +185,7 @@ def measured(
     """AUC of each classifier, and the best one's; with the scores."""
     x, y = data.numbers, data.labels
     found = {
-        way.__name__: scores(data, made, fold, lambda a, b, who, way=way: way(x[a], y[a], who, x[b]))
+        way.__name__: scores(data, made, fold, lambda a, b, way=way: way(x[a], y[a], x[b]))
         for way in (ring_classifiers.linear, ring_classifiers.boosted)
     }
     if options.epochs:
@@ -192,7 +194,7 @@ def measured(
 
         torch.set_num_threads(options.threads)
         epochs, strips = options.epochs, data.strips
-        found[CNN] = scores(data, made, fold, lambda a, b, who: convolutional(strips[a], strips[b], epochs=epochs))
+        found[CNN] = scores(data, made, fold, lambda a, b: convolutional(strips[a], strips[b], epochs=epochs))
     table = aucs(found, data, made, fold, options.resamples)
     best = max(found, key=lambda name: table["all"][name]["value"])
     return {"auc": table["all"][best], "by": best, "kinds": table}, found
@@ -202,7 +204,7 @@ def explained(data: Rings, made: list[Faces], fold: dict[str, int]) -> dict[str,
     """AUC of the boosted trees on each group of numbers alone, and on all but it."""
     def auc(columns: np.ndarray) -> float:
         x, y = data.numbers[:, columns], data.labels
-        score = scores(data, made, fold, lambda a, b, who: ring_classifiers.boosted(x[a], y[a], who, x[b]))
+        score = scores(data, made, fold, lambda a, b: ring_classifiers.boosted(x[a], y[a], x[b]))
         table = _wins(score, data, made, fold)
         return round(float(_auc(table, list(range(len(made))), np.ones((1, 2 * len(made))))[0]), 3)
 

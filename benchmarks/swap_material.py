@@ -229,8 +229,9 @@ def bend(place: np.ndarray, origin: np.ndarray, side: int, *, smoothing: float =
     nodes = np.stack(np.meshgrid(grid, grid), -1).reshape(-1, 2)
     spline = RBFInterpolator(place.astype(float), origin.astype(float), smoothing=smoothing, degree=1)
     coarse = spline(nodes).reshape(25, 25, 2).astype(np.float32)
-    at = (np.arange(side, dtype=np.float32) / (side - 1) * 24).astype(np.float32)
-    return cv2.remap(coarse, *np.meshgrid(at, at), cv2.INTER_LINEAR)
+    # cv2.remap and cv2.resize round places to 1/32 of a node or move the corners
+    between = np.stack([np.interp(np.arange(side), grid, row) for row in np.eye(25)], 1).astype(np.float32)
+    return np.einsum("yi,ijc,xj->yxc", between, coarse, between, optimize=True)
 
 
 def by_model(run: Path, targets: Iterable[Footage]) -> list[Faces]:
