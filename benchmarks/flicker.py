@@ -19,8 +19,11 @@ resolution (64 px there), so noise counts; and it is an energy, the square of wh
 from __future__ import annotations
 
 import argparse
+import itertools
 import sys
 import time
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -38,48 +41,68 @@ from faceswap_hq.quality.picture import face_mask
 
 GOAL = 1.15
 BANDS = ("all", "coarse", "fine")
-_WIDE = 1.25  # of the outline's box, worked in
+_MARGIN = 0.05  # of the face, worked in around it
 _COARSE = 0.02
 
 
-def energies(images: list[np.ndarray], target: Footage) -> np.ndarray:
-    """Energy of the motion-compensated difference of each two neighbouring frames of a run.
+@dataclass(frozen=True)
+class Move:
+    """How the face moved from frame ``k - 1`` to frame ``k``."""
+
+    k: int
+    box: tuple[int, int, int, int]
+    """Left, top, right, bottom of what is looked at in frame ``k``."""
+    lookup: np.ndarray
+    """float32 (h, w, 2): where in frame ``k - 1`` each of its pixels was."""
+    inside: np.ndarray
+    """bool (h, w): the face in frame ``k``."""
+    blur: float
+    """Sigma that parts coarse from fine, pixels."""
+
+
+def moves(target: Footage) -> list[Move]:
+    """What the landmarks of untouched footage say of each two neighboring frames of a run."""
+    out = []
+    for k in np.flatnonzero(~target.starts):
+        before, now = target.landmarks[k - 1], target.landmarks[k]
+        low, high = now[:, :2].min(0), now[:, :2].max(0)
+        corner = np.maximum(low - _MARGIN * (high - low), 0).astype(int)
+        stop = np.minimum(high + _MARGIN * (high - low), target.images.shape[2:0:-1]).astype(int)
+        width, height = (int(side) for side in stop - corner)
+        anchors = swap_material.ANCHORS
+        lookup = swap_material.bend(now[anchors, :2] - corner, before[anchors, :2], max(width, height))
+        moved = now - np.array([*corner, 0], np.float32)
+        out.append(Move(
+            k=int(k), box=(int(corner[0]), int(corner[1]), int(stop[0]), int(stop[1])), lookup=lookup[:height, :width],
+            inside=face_mask(moved, (height, width), 0.97) > 0.5, blur=max(0.5, _COARSE * float(high[1] - low[1])),
+        ))  # fmt: skip
+    return out
+
+
+def energies(images: Sequence[np.ndarray], found: list[Move]) -> np.ndarray:
+    """Energy of the motion-compensated difference of neighboring frames.
 
     Args:
-        images: uint8 (H, W, 3) RGB, one for each frame of ``target``.
-        target: The untouched footage, whose landmarks say how the face moved.
+        images: uint8 (H, W, 3) RGB, one for each frame of the footage.
+        found: From :func:`moves`.
 
     Returns:
         (pairs, 3) in squared gray levels: all, coarse, fine.
     """
-    return np.array([
-        _energy(images[k - 1], images[k], target.landmarks[k - 1], target.landmarks[k])
-        for k in range(1, len(images)) if not target.starts[k]
-    ]).reshape(-1, len(BANDS))  # fmt: skip
+    out = []
+    for move in found:
+        left, top, right, bottom = move.box
+        moved = cv2.remap(images[move.k - 1], move.lookup, None, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+        difference = moved.astype(np.float32) - images[move.k][top:bottom, left:right]
+        smooth = cv2.GaussianBlur(difference, (0, 0), move.blur)
+        parts = (difference, smooth, difference - smooth)
+        out.append([float(np.square(part[move.inside]).mean()) for part in parts])
+    return np.array(out).reshape(-1, len(BANDS))
 
 
-def _energy(before: np.ndarray, now: np.ndarray, points: np.ndarray, after: np.ndarray) -> list[float]:
-    low, high = after[:, :2].min(0), after[:, :2].max(0)
-    margin = (_WIDE - 1) / 2 * (high - low)
-    left, top = np.maximum(low - margin, 0).astype(int)
-    right, bottom = np.minimum(high + margin, now.shape[1::-1]).astype(int)
-    side = max(right - left, bottom - top)
-    corner = np.array([left, top], np.float32)
-    anchors = swap_material.ANCHORS
-    lookup = swap_material.bend(after[anchors, :2] - corner, points[anchors, :2], int(side))
-    moved = cv2.remap(before, lookup, None, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE).astype(np.float32)
-    moved = moved[: bottom - top, : right - left]
-    still = now[top:bottom, left:right].astype(np.float32)
-    inside = face_mask(after - np.array([*corner, *[0] * (after.shape[1] - 2)], np.float32), still.shape, 0.97) > 0.5
-    difference = moved - still
-    smooth = cv2.GaussianBlur(difference, (0, 0), max(0.5, _COARSE * float(high[1] - low[1])))
-    return [float(np.square(part[inside]).mean()) for part in (difference, smooth, difference - smooth)]
-
-
-def ratios(fake: list[np.ndarray], target: Footage, real: np.ndarray) -> dict[str, float]:
-    """Energy over the untouched video's, by band."""
-    mine = energies(fake, target).mean(0)
-    return {band: float(a / b) for band, a, b in zip(BANDS, mine, real.mean(0), strict=True)}
+def ratios(fake: np.ndarray, real: np.ndarray) -> dict[str, float]:
+    """A video's energies (pairs, 3) over the untouched one's, by band."""
+    return {band: float(a / b) for band, a, b in zip(BANDS, fake.mean(0), real.mean(0), strict=True)}
 
 
 def summarized(rows: list[dict[str, Any]], resamples: int, seed: int = 0) -> dict[str, Any]:
@@ -103,39 +126,38 @@ def summarized(rows: list[dict[str, Any]], resamples: int, seed: int = 0) -> dic
 
 def composed(footage: dict[str, Footage], made: list[Faces], ladder: dict[str, Any], resamples: int) -> list[dict]:
     """Every step of the ladder on every maker, before and after encoding."""
-    coded = {name: swap_material.encoded(list(one.images), one.fps) for name, one in footage.items()}
-    real = {
-        name: dict(zip(seam.COLUMNS, (energies(list(one.images), one), energies(coded[name], one)), strict=True))
-        for name, one in footage.items()
-    }
+    rows: dict[str, list[dict[str, Any]]] = {name: [] for name in ladder}
+    for target in footage.values():
+        found = moves(target)
+        both = list(target.images), swap_material.encoded(list(target.images), target.fps)
+        real = [energies(images, found) for images in both]
+        for faces, name in itertools.product([m for m in made if m.target == target.name], ladder):
+            images = [result.image for result in swap_material.blended(target, faces, ladder[name])]
+            row: dict[str, Any] = {"target": faces.target, "source": faces.source, "kind": faces.kind}
+            coded = swap_material.encoded(images, target.fps)
+            for column, fake, own in zip(seam.COLUMNS, (images, coded), real, strict=True):
+                row[column] = ratios(energies(fake, found), own)
+            rows[name].append(row)
+            print(f"  {name}, {row}", file=sys.stderr, flush=True)
     out = []
     for name, settings in ladder.items():
-        rows = []
-        for faces in made:
-            target = footage[faces.target]
-            images = [result.image for result in swap_material.blended(target, faces, settings)]
-            row: dict[str, Any] = {"target": faces.target, "source": faces.source, "kind": faces.kind}
-            for column, fake in zip(seam.COLUMNS, (images, swap_material.encoded(images, target.fps)), strict=True):
-                row[column] = ratios(fake, target, real[faces.target][column])
-            rows.append(row)
-        found = summarized(rows, resamples)
-        print(f"  {name}: {found[seam.COLUMNS[0]]['all']} {found[seam.COLUMNS[1]]['all']}", file=sys.stderr, flush=True)
         kinds = {
-            kind: summarized([row for row in rows if row["kind"] == kind], resamples)
-            for kind in sorted({row["kind"] for row in rows})
+            kind: summarized([row for row in rows[name] if row["kind"] == kind], resamples)
+            for kind in sorted({row["kind"] for row in rows[name]})
         }
-        out.append({"name": name, "settings": settings_to_dict(settings), **found, "kinds": kinds})
+        whole = summarized(rows[name], resamples)
+        out.append({"name": name, "settings": settings_to_dict(settings), **whole, "kinds": kinds})
     return out
 
 
 def finished(fake: Path, real: Path, runs: int, length: int, work: Path) -> dict[str, float]:
     """Energy ratio of a finished video and the clip it was made from; their frames pair in order."""
     target = swap_material.clip(real, runs, length, work)
-    indices = target.numbers
-    corner, (height, width) = target.corner, target.images.shape[1:3]
-    frames = [frame.image for frame in media.read_frames(fake, indices=list(indices))]
-    cut = [image[corner[1] : corner[1] + height, corner[0] : corner[0] + width] for image in frames]
-    return ratios(cut, target, energies(list(target.images), target))
+    (left, top), (height, width) = target.corner, target.images.shape[1:3]
+    frames = media.read_frames(fake, indices=target.numbers.tolist())
+    cut = [frame.image[top : top + height, left : left + width] for frame in frames]
+    found = moves(target)
+    return ratios(energies(cut, found), energies(list(target.images), found))
 
 
 def main() -> None:

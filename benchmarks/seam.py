@@ -152,7 +152,7 @@ def aucs(
     for key, estimate in estimates.items():
         name, kind = key.split("|")
         out.setdefault(kind, {"rings": int(np.isin(data.clip, kinds[kind]).sum()), "makers": len(kinds[kind])})
-        out[kind][name] = {k: round(v, 3) for k, v in estimate.as_dict().items() if isinstance(v, float)}
+        out[kind][name] = {k: round(v, 3) if isinstance(v, float) else v for k, v in estimate.as_dict().items()}
     return out
 
 

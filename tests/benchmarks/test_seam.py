@@ -164,12 +164,13 @@ def test_flicker_takes_motion_out_and_sees_added_change():
         images.append(np.round(cv2.warpAffine(scene, matrix, (260, 260))).astype(np.uint8))
         points.append(face + np.array([3 * k, -2 * k, 0], np.float32))
     target = clip_of(images, np.stack(points))
-    still = flicker.energies(images, target)
+    moves = flicker.moves(target)
+    still = flicker.energies(images, moves)
     assert still[:, 0].max() < 1.0  # rounding alone; without compensation it is hundreds
     jumping = [image if k % 2 else image + np.uint8(6) for k, image in enumerate(images)]
-    found = flicker.energies(jumping, target)
+    found = flicker.energies(jumping, moves)
     np.testing.assert_allclose(found[:, 1], 36, rtol=0.05)  # the square of the step, all of it coarse
     noisy = [np.clip(image + 4 * rng.standard_normal(image.shape), 0, 255).astype(np.uint8) for image in images]
-    found = flicker.energies(noisy, target)
+    found = flicker.energies(noisy, moves)
     assert found[:, 2].mean() > 20 * found[:, 1].mean()
     np.testing.assert_allclose(found[:, 0], 32, rtol=0.2)  # noise of both frames
