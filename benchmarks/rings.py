@@ -33,14 +33,18 @@ def places(result: blending.ComposeResult) -> np.ndarray | None:
     smooth = _periodic(dense, 4)  # about 2 % of the size: the outline runs from pixel to pixel
     tangent = np.roll(smooth, -2, axis=0) - np.roll(smooth, 2, axis=0)
     outward = np.stack([tangent[:, 1], -tangent[:, 0]], 1)
-    outward = _periodic(outward / np.linalg.norm(outward, axis=1, keepdims=True), 8)
-    outward /= np.linalg.norm(outward, axis=1, keepdims=True)
+    outward = _unit(_periodic(_unit(outward), 8))
     top = int(np.argmin(smooth[:, 1]))
     smooth, outward = np.roll(smooth, -top, axis=0)[::4], np.roll(outward, -top, axis=0)[::4]
     away = (np.arange(ACROSS) + 0.5) / ACROSS * 2 - 1
     # the outline runs through the centers of the outermost pixels inside
     grid = smooth[None] + (0.5 + away * REACH * size)[:, None, None] * outward[None]
     return (grid + result.box[:2]).astype(np.float32)
+
+
+def _unit(vectors: np.ndarray) -> np.ndarray:
+    """Of length 1; where an outline turns back upon itself there is no direction, and 0 stays 0."""
+    return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-9)
 
 
 def _area(points: np.ndarray) -> float:
