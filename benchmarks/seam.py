@@ -40,6 +40,7 @@ from stress.evaluation import statistics
 FOLDS = 4
 COLUMNS = ("frames", "after H.264")
 CNN = "network"
+KINDS = ("drawn", "warped", "own", "model")
 GOALS = {"none": (0.95, 1.0), "best": (0.0, 0.6)}
 
 
@@ -224,7 +225,7 @@ def changed(text: str) -> tuple[str, BlendSettings]:
         section, _, key = path.partition(".")
         if key not in values.get(section, {}):
             raise SystemExit(f"There is no blending setting {path}.")
-        values[section][key] = yaml.safe_load(value)
+        values[section][key] = value if value == "off" else yaml.safe_load(value)
     return name.strip(), settings_from_dict(values)
 
 
@@ -244,8 +245,8 @@ def material(options: argparse.Namespace) -> tuple[dict[str, Footage], list[Face
         made += [faces for run in options.models for faces in swap_material.by_model(run, footage)]
     else:
         footage, made = swap_material.cast(
-            options.people, options.runs, options.length, size=options.size, seed=options.seed, work=options.work,
-            apart=FOLDS,
+            options.people, options.runs, options.length, size=options.size, side=options.side, seed=options.seed,
+            work=options.work, apart=FOLDS,
         )
     names = [one.name for one in footage]
     fold = folds_of(names, [(faces.source, faces.target) for faces in made])
@@ -253,9 +254,11 @@ def material(options: argparse.Namespace) -> tuple[dict[str, Footage], list[Face
     rng = np.random.default_rng(options.seed)
     for a, b in itertools.permutations(footage, 2):
         if fold[a.name] == fold[b.name]:
-            made.append(swap_material.warped(a, b))
-    made += [swap_material.own(target, rng) for target in footage for _ in range(2)]
-    return {one.name: one for one in footage}, made, fold
+            made.append(swap_material.warped(a, b, options.side))
+    made += [swap_material.own(target, options.side, rng) for target in footage for _ in range(2)]
+    if "same" in options.kinds:
+        made += [swap_material.own(target, options.side) for target in footage]
+    return {one.name: one for one in footage}, [faces for faces in made if faces.kind in options.kinds], fold
 
 
 def sheet(path: Path, data: dict[str, Rings], made: list[Faces], score: np.ndarray) -> None:
@@ -279,13 +282,15 @@ def main() -> None:
     parser.add_argument("--clips", type=Path, nargs="+", default=[])
     parser.add_argument("--models", type=Path, nargs="+", default=[], help="trained on people named as the clips are")
     parser.add_argument("--people", type=int, default=12, help="virtual actors")
-    parser.add_argument("--size", type=int, default=320)
+    parser.add_argument("--size", type=int, default=320, help="side of the actors' pictures")
+    parser.add_argument("--side", type=int, default=128, help="resolution of the faces to blend")
+    parser.add_argument("--kinds", nargs="+", default=list(KINDS), choices=[*KINDS, "same"])
     parser.add_argument("--runs", type=int, default=3, help="of consecutive frames, a person")
     parser.add_argument("--length", type=int, default=4, help="of a run")
     parser.add_argument("--presets", nargs="*", default=list(blending.PRESETS), choices=list(blending.PRESETS))
     parser.add_argument("--settings", type=Path, nargs="+", default=[], help="blending settings, YAML")
     parser.add_argument("--variant", action="append", default=[], metavar="NAME: KEY=VALUE ...")
-    parser.add_argument("--epochs", type=int, default=24, help="of the network; 0 leaves it out")
+    parser.add_argument("--epochs", type=int, default=16, help="of the network; 0 leaves it out")
     parser.add_argument("--explain", nargs="*", default=["best"])
     parser.add_argument("--resamples", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=11)

@@ -6,9 +6,11 @@ A face to blend comes from one of four kinds of makers:
 * ``warped``: another person's picture in the nearest pose, bent by a thin-plate spline onto the target's landmarks;
 * ``own``: the target's own face with colours, sharpness, place and size spoiled (after Shiohara and Yamasaki,
   "Detecting Deepfakes with Self-Blended Images", 2022, who train detectors on such);
+* ``same``: the target's own face unspoiled, a check of what resolution and blending leave behind by themselves;
 * ``model``: a trained model of ours.
 
-All are brought to a model's resolution first.
+All are brought to a model's resolution first: a face 330 pixels high in the frame has 128 of its own with the preset
+``fast``.
 """
 
 from __future__ import annotations
@@ -31,9 +33,8 @@ from faceswap_hq.faces import alignment, expression, regions
 from faceswap_hq.faces.landmarks import open_backend
 from faceswap_hq.faces.smoothing import smooth_matrices, steadied
 
-SIDE = 128
-"""Resolution of the faces to blend, that of the preset ``fast``."""
 COVERAGE = 0.74
+"""Share of the aligned crop's side that a model draws, that of the presets."""
 _WIDE = 256
 ANCHORS = sorted({
     *regions.FACE_OVAL, *regions.RIGHT_EYE, *regions.LEFT_EYE, *regions.RIGHT_BROW, *regions.LEFT_BROW,
@@ -97,9 +98,20 @@ def _footage(
 
 
 def cast(
-    count: int, runs: int, length: int, *, size: int, seed: int, work: Path, apart: int = 1
+    count: int, runs: int, length: int, *, size: int, side: int, seed: int, work: Path, apart: int = 1
 ) -> tuple[list[Footage], list[Faces]]:
-    """Virtual actors, and each one's ``drawn`` faces by the one ``apart`` places on; kept in ``work``."""
+    """Virtual actors, and each one's ``drawn`` faces by the one ``apart`` places on; kept in ``work``.
+
+    Args:
+        count: How many actors.
+        runs: Of consecutive frames, each actor.
+        length: Frames of a run.
+        size: Side of the pictures, pixels.
+        side: Resolution of the faces to blend, pixels.
+        seed: Of the cast.
+        work: Folder of what was rendered before.
+        apart: Distance of a target and its source in the cast.
+    """
     members = actors.plan_cast(count, seconds=runs * 2.0, seed=seed, size=size)
     footage, drawn = [], []
     for k, member in enumerate(members):
@@ -111,9 +123,9 @@ def cast(
         crops, covers = [], []
         steady = _footage(other.name, pictures, points, length, member.performance.fps, at).matrices
         for picture, mask, matrix in zip(pictures, masks, steady, strict=True):
-            matrix = alignment.scaled(matrix, _WIDE, SIDE, COVERAGE)
-            crops.append(alignment.warp(picture, matrix, SIDE))
-            covers.append(cv2.GaussianBlur(alignment.warp(mask, matrix, SIDE), (0, 0), 1.0))
+            matrix = alignment.scaled(matrix, _WIDE, side, COVERAGE)
+            crops.append(alignment.warp(picture, matrix, side))
+            covers.append(cv2.GaussianBlur(alignment.warp(mask, matrix, side), (0, 0), 1.0))
         drawn.append(_faces(other.name, footage[-1], "drawn", crops, covers))
     return footage, drawn
 
@@ -178,24 +190,30 @@ def _landmarks(images: list[np.ndarray], length: int) -> np.ndarray:
     return out
 
 
-def own(target: Footage, rng: np.random.Generator) -> Faces:
-    """The target's own faces, spoiled the same way throughout."""
+def own(target: Footage, side: int, rng: np.random.Generator | None = None) -> Faces:
+    """The target's own faces, spoiled the same way throughout; unspoiled without a source of randomness."""
+    crops, masks = [], []
+    if rng is None:
+        for image, points, matrix in zip(target.images, target.landmarks, target.matrices, strict=True):
+            matrix = alignment.scaled(matrix, _WIDE, side, COVERAGE)
+            crops.append(alignment.warp(image, matrix, side))
+            masks.append(_oval(alignment.transform(points, matrix), side))
+        return _faces(target.name, target, "same", crops, masks)
     gain, level, gamma = rng.uniform(0.85, 1.15, 3), rng.uniform(-0.04, 0.04), rng.uniform(0.85, 1.2)
     sigma = rng.uniform(0.3, 1.2)
-    turn, zoom, shift = rng.normal(0, 0.02), rng.normal(1, 0.02), rng.normal(0, 0.012 * SIDE, 2)
+    turn, zoom, shift = rng.normal(0, 0.02), rng.normal(1, 0.02), rng.normal(0, 0.012 * side, 2)
     linear = zoom * np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])
-    move = np.hstack([linear, (SIDE / 2 - linear @ np.full(2, SIDE / 2) + shift)[:, None]])
-    crops, masks = [], []
+    move = np.hstack([linear, (side / 2 - linear @ np.full(2, side / 2) + shift)[:, None]])
     for image, points, matrix in zip(target.images, target.landmarks, target.matrices, strict=True):
-        matrix = alignment.scaled(matrix, _WIDE, SIDE, COVERAGE)
+        matrix = alignment.scaled(matrix, _WIDE, side, COVERAGE)
         moved = move @ np.vstack([matrix, [0, 0, 1]])
-        crop = cv2.GaussianBlur(alignment.warp(image, moved.astype(np.float32), SIDE), (0, 0), sigma) / 255.0
+        crop = cv2.GaussianBlur(alignment.warp(image, moved.astype(np.float32), side), (0, 0), sigma) / 255.0
         crops.append(_bytes(gain * crop**gamma + level))
-        masks.append(_oval(alignment.transform(points, matrix)))
+        masks.append(_oval(alignment.transform(points, matrix), side))
     return _faces(target.name, target, "own", crops, masks)
 
 
-def warped(source: Footage, target: Footage) -> Faces:
+def warped(source: Footage, target: Footage, side: int) -> Faces:
     """The source's picture nearest in pose to each run, bent onto the target's landmarks frame by frame."""
     poses = [
         np.stack([[*alignment.pose(points), 60 * regions.mouth_opening(points)] for points in one.landmarks])
@@ -204,15 +222,15 @@ def warped(source: Footage, target: Footage) -> Faces:
     crops, masks = [], []
     for first, stop in target.runs:
         best = int(np.argmin(np.linalg.norm(poses[0] - poses[1][first:stop].mean(0), axis=1)))
-        wide = alignment.scaled(source.matrices[best], _WIDE, 2 * SIDE, 1.0)
-        picture = alignment.warp(source.images[best], wide, 2 * SIDE)
+        wide = alignment.scaled(source.matrices[best], _WIDE, 2 * side, 1.0)
+        picture = alignment.warp(source.images[best], wide, 2 * side)
         theirs = alignment.transform(source.landmarks[best], wide)
         for points, matrix in zip(target.landmarks[first:stop], target.matrices[first:stop], strict=True):
-            ours = alignment.transform(points, alignment.scaled(matrix, _WIDE, SIDE, COVERAGE))
-            lookup = bend(ours[ANCHORS], theirs[ANCHORS], SIDE)
+            ours = alignment.transform(points, alignment.scaled(matrix, _WIDE, side, COVERAGE))
+            lookup = bend(ours[ANCHORS], theirs[ANCHORS], side)
             smooth = cv2.GaussianBlur(picture, (0, 0), 0.7)
             crops.append(cv2.remap(smooth, lookup, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE))
-            masks.append(_oval(ours))
+            masks.append(_oval(ours, side))
     return _faces(source.name, target, "warped", crops, masks)
 
 
@@ -299,15 +317,16 @@ def encoded(images: Sequence[np.ndarray], fps: float) -> list[np.ndarray]:
 
 
 def _faces(source: str, target: Footage, kind: str, crops: list[np.ndarray], masks: list[np.ndarray]) -> Faces:
-    matrices = np.stack([alignment.scaled(matrix, _WIDE, SIDE, COVERAGE) for matrix in target.matrices])
+    side = crops[0].shape[0]
+    matrices = np.stack([alignment.scaled(matrix, _WIDE, side, COVERAGE) for matrix in target.matrices])
     return Faces(
         source=source, target=target.name, kind=kind, faces=np.stack(crops), masks=np.stack(masks), matrices=matrices
     )
 
 
-def _oval(points: np.ndarray) -> np.ndarray:
+def _oval(points: np.ndarray, side: int) -> np.ndarray:
     """Mask as a model learns it: the face's oval, a little soft."""
-    return cv2.GaussianBlur(regions.fill([regions.oval_polygon(points)], SIDE), (0, 0), 1.0)
+    return cv2.GaussianBlur(regions.fill([regions.oval_polygon(points)], side), (0, 0), side / 128)
 
 
 def _bytes(image: np.ndarray) -> np.ndarray:
