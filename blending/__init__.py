@@ -8,7 +8,7 @@ threads); the modules hold its parts, each usable on its own.
 from __future__ import annotations
 
 from blending.compose import ComposeResult, Prepared, compose, finish, prepare
-from blending.occlusion import visibility
+from blending.occlusion import usual_disagreement, visibility
 from blending.settings import (
     BEST,
     CLASSIC,
@@ -48,5 +48,6 @@ __all__ = [
     "preset",
     "settings_from_dict",
     "settings_to_dict",
+    "usual_disagreement",
     "visibility",
 ]

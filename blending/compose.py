@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from blending import camera, color, compression, poisson, region
+from blending import camera, color, compression, hair, poisson, region
 from blending.grain import Grain
 from blending.settings import BEST, BlendSettings
 from blending.state import BlendState
@@ -141,6 +141,7 @@ def prepare(
     middle = (face.shape[0] - 1) / 2
     center = np.linalg.solve(matrix[:, :2], middle - matrix[:, 2])
     points = region.hull_points(polygon, matrix, settings)
+    outline = None if polygon is None else np.asarray(polygon, np.float64)[:, :2]
     box = region.box_of(frame.shape[:2], face.shape[0], matrix, points, settings)
     left, top, right, bottom = box
     if right - left < 3 or bottom - top < 3:
@@ -162,9 +163,14 @@ def prepare(
         shift = (0.5 - np.array(box[:2])) * zoom - 0.5
         linear = matrix[:, :2] / zoom
         matrix = np.concatenate([linear, (matrix[:, 2] - linear @ shift)[:, None]], axis=1)
-        points = None if points is None else points * zoom + shift
+        points, outline = (None if part is None else part * zoom + shift for part in (points, outline))
         cover = [np.asarray(part, np.float64)[:, :2] * zoom + shift for part in cover]
         target, corner = _as_float(cv2.resize(area, size, interpolation=cv2.INTER_AREA)), (0, 0)
+    if settings.mask.hair > 0 and outline is not None:
+        fine, visible = hair.parted(
+            target, fine, visible, region.shifted(matrix, (*corner, 0, 0)), face.shape[0], outline, cover, corner,
+            settings.mask.hair, lambda *found: found if state is None else state.hair(*found),
+        )  # fmt: skip
     view = camera.View(area=area, corner=box[:2], center=center, rounding=rounding)
     source, alpha, traces = _prepare(
         target, view, fine, face.shape[0], face_mask, visible, matrix, points, cover, corner, settings, state

@@ -68,6 +68,7 @@ class MaskSettings:
         feather: Band in which the face fades in.
         cover: Margin around the parts that must be covered (the target's brows, so that nobody has four).
         refine: Reach of the guided filter that pulls the edge to the picture's edges; 0 for none.
+        hair: How far the face withdraws from hair that hangs into the outline (:mod:`blending.hair`), 0 to 1.
         sides: How far the region is drawn in from top, right, bottom and left, as the crop sees them.
     """
 
@@ -79,6 +80,7 @@ class MaskSettings:
     feather: float = 0.07
     cover: float = 0.02
     refine: float = 0.0
+    hair: float = 1.0
     sides: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 0.0)
 
     def __post_init__(self) -> None:
@@ -90,6 +92,7 @@ class MaskSettings:
         _within("mask.feather", self.feather, 0, 0.5)
         _within("mask.cover", self.cover, 0, 0.5)
         _within("mask.refine", self.refine, 0, 0.5)
+        _within("mask.hair", self.hair, 0, 1)
         object.__setattr__(self, "sides", tuple(self.sides))
         if len(self.sides) != 4:
             raise ValueError(f"mask.sides must be four numbers, not {self.sides}")
@@ -211,6 +214,7 @@ class TemporalSettings:
         color: Mean colours. Filtering them lets the generator's own flicker through, which is worse.
         contrast: Spreads of the colours, and what ``histogram``, ``idt`` and ``sliced`` find beyond them.
         mask: The learned mask, and what can be seen of the face, in crop pixels.
+        hair: Where hair hangs into it, in crop pixels.
         detail: What is estimated of the camera.
         cut: Jump of the mean colour, in [0, 1], that counts as a cut.
     """
@@ -218,11 +222,12 @@ class TemporalSettings:
     color: float = 0.0
     contrast: float = 8.0
     mask: float = 1.0
+    hair: float = 3.0
     detail: float = 12.0
     cut: float = 0.12
 
     def __post_init__(self) -> None:
-        for name in ("color", "contrast", "mask", "detail"):
+        for name in ("color", "contrast", "mask", "hair", "detail"):
             _within(f"temporal.{name}", getattr(self, name), 0, 10000)
         _within("temporal.cut", self.cut, 0, 2)
 
@@ -237,7 +242,7 @@ class BlendSettings:
 
     color: ColorSettings = field(default_factory=ColorSettings)
     mask: MaskSettings = field(default_factory=MaskSettings)
-    occlusion: OcclusionSettings = field(default_factory=lambda: OcclusionSettings(strength=0))
+    occlusion: OcclusionSettings = field(default_factory=OcclusionSettings)
     poisson: PoissonSettings = field(default_factory=PoissonSettings)
     detail: DetailSettings = field(default_factory=DetailSettings)
     temporal: TemporalSettings = field(default_factory=TemporalSettings)
@@ -247,11 +252,11 @@ _NO_COLOR = ColorSettings(method="off")
 _NO_OCCLUSION = OcclusionSettings(strength=0)
 _NO_POISSON = PoissonSettings(gradients="off")
 _NO_DETAIL = DetailSettings(sharpness=0, motion=0, noise=0, grain=0, hold=0, compression=0, oversampling=0)
-_NO_TIME = TemporalSettings(color=0, contrast=0, mask=0, detail=0)
+_NO_TIME = TemporalSettings(color=0, contrast=0, mask=0, hair=0, detail=0)
 
 NONE = BlendSettings(
     color=_NO_COLOR,
-    mask=MaskSettings(shape="learned", inset=0, erosion=0, feather=0, cover=0),
+    mask=MaskSettings(shape="learned", inset=0, erosion=0, feather=0, cover=0, hair=0),
     occlusion=_NO_OCCLUSION,
     poisson=_NO_POISSON,
     detail=_NO_DETAIL,
@@ -261,7 +266,7 @@ NONE = BlendSettings(
 
 CLASSIC = BlendSettings(
     color=ColorSettings(method="mean", trim=None),
-    mask=MaskSettings(shape="minimum", reach=0, inset=0, erosion=0.04, feather=0.02, cover=0),
+    mask=MaskSettings(shape="minimum", reach=0, inset=0, erosion=0.04, feather=0.02, cover=0, hair=0),
     occlusion=_NO_OCCLUSION,
     poisson=PoissonSettings(cells=0, smoothing=0, limit=None, fade=None),
     detail=_NO_DETAIL,

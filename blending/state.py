@@ -27,6 +27,7 @@ class BlendState:
         )
         self._curves = ExponentialFilter(settings.contrast)
         self._mask, self._visible = (ExponentialFilter(settings.mask) for _ in range(2))
+        self._hairs = [ExponentialFilter(settings.hair) for _ in range(2)]
         self._detail_every = max(1, min(4, int(settings.detail / 3)))
         self._detail_share = 1.0
         if settings.detail > 0:
@@ -51,6 +52,8 @@ class BlendState:
         self._curves.reset()
         self._mask.reset()
         self._visible.reset()
+        for hair in self._hairs:
+            hair.reset()
         self._hold.reset()
         self.hold = 0.0
         self.known = self._center = self.noise_before = None
@@ -72,6 +75,10 @@ class BlendState:
             self._visible.reset()
             return None
         return np.minimum(visible, self._visible(visible))
+
+    def hair(self, own: NDArray[Any], drawn: NDArray[Any]) -> list[NDArray[Any]]:
+        """Filter where hair hangs into the face, the target's and the new face's, in crop pixels."""
+        return [keep(found) for keep, found in zip(self._hairs, (own, drawn), strict=True)]
 
     def step(self, center: NDArray[Any]) -> NDArray[Any] | None:
         """The face's way since the frame before, (2,) in pixels; None for the first frame.

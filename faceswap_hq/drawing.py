@@ -96,8 +96,9 @@ def _uncovered(
         images = torch.from_numpy(seen).to(device).permute(0, 3, 1, 2).contiguous(memory_format=torch.channels_last)
         measures = torch.from_numpy(np.stack([plan.bare[frame.index] for frame in frames])).to(device)
         faces, masks = _arrays(*model(images, measures, target))
+        usual = model.usual[target].cpu().numpy()
         return {
-            frame.index: blending.visibility(seen[i], faces[i], masks[i], settings.blend.occlusion)
+            frame.index: blending.visibility(seen[i], faces[i], masks[i], settings.blend.occlusion, usual)
             for i, frame in enumerate(frames)
         }
 

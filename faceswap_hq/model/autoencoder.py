@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -183,10 +183,13 @@ class SwapAutoencoder(nn.Module):
         self.spread: Tensor
         self.seen: Tensor
         self.codes: Tensor
+        self.usual: Tensor
         self.register_buffer("rest", torch.zeros(len(people), expression.COUNT))
         self.register_buffer("spread", torch.ones(len(people), expression.COUNT))
         self.register_buffer("seen", torch.zeros(len(people), MEMORIES, expression.COUNT))
         self.register_buffer("codes", torch.zeros(len(people), MEMORIES, settings.bottleneck))
+        # By how much each decoder's drawing of its person is off, place by place; 1: by anything, as before training
+        self.register_buffer("usual", torch.ones(len(people), settings.resolution, settings.resolution))
         if settings.design == "compact":
             initialize(self)
 
@@ -261,6 +264,10 @@ class SwapAutoencoder(nn.Module):
         self.encoder.eval()
         self.codes[person] = torch.cat([self.encoder(piece).float() for piece in pieces])
         self.encoder.train(training)
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
+        state_dict.setdefault(prefix + "usual", self.usual)  # models of before there was such a thing
+        super()._load_from_state_dict(state_dict, prefix, *args)
 
     def calibration(self, person: int) -> expression.Calibration:
         """How a person's landmarks are read."""

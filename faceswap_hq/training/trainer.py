@@ -14,6 +14,7 @@ import torch
 from torch import nn
 from torch.autograd.profiler import record_function
 
+import blending
 from faceswap_hq.faces import expression
 from faceswap_hq.model import SwapAutoencoder
 from faceswap_hq.model.beckmann import EfficientEncoder
@@ -27,6 +28,8 @@ from faceswap_hq.training.settings import TrainSettings
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
+_JUDGED = 4  # of the remembered faces, every so many tell how wrong faces are usually drawn
+
 
 class _Drawing(nn.Module):
     """A step's forward pass as one call: everybody's faces, one person after the other, each by their own decoder."""
@@ -39,6 +42,19 @@ class _Drawing(nn.Module):
         """(P·B, 3, S, S) and (P·B, F) ► face and mask logits of each person."""
         codes = self.model.encode(bent, measures).chunk(len(self.model.people) - self.first)
         return [self.model.decode(code, i) for i, code in enumerate(codes, self.first)]
+
+
+@torch.no_grad()
+def _usual_errors(model: SwapAutoencoder, person: int, images: torch.Tensor, measures: torch.Tensor) -> torch.Tensor:
+    """By how much a person's own faces (N, 3, S, S) are usually drawn wrong, place by place: (S, S)."""
+    training = model.training
+    model.eval()
+    drawn = [model(*pieces, person) for pieces in zip(images.split(16), measures.split(16), strict=True)]
+    model.train(training)
+    faces, masks = (torch.cat(parts) for parts in zip(*drawn, strict=True))
+    seen, expected = (part.permute(0, 2, 3, 1).float().cpu().contiguous().numpy() for part in (images, faces))
+    found = blending.usual_disagreement(seen, expected, masks[:, 0].float().cpu().numpy(), blending.OcclusionSettings())
+    return torch.from_numpy(found)
 
 
 class Trainer:
@@ -99,11 +115,16 @@ class Trainer:
         return self.model if self.average is None else self.average
 
     def remember(self) -> None:
-        """Bring the codes that the shown model remembers up to date with its encoder."""
+        """Bring what the shown model remembers (codes, and its usual errors) up to date with its weights."""
         resolution = self.settings.model.resolution
         for number, person in enumerate(self.people, self.first):
-            pieces = remembered(person).split(16)
-            self.shown.learn_codes(number, (central(person.images[piece], resolution) for piece in pieces))
+            picks = remembered(person)
+            self.shown.learn_codes(
+                number, (central(person.images[piece], resolution) for piece in picks.split(16))
+            )
+            some = picks[::_JUDGED]
+            images = central(person.images[some], resolution)
+            self.shown.usual[number] = _usual_errors(self.shown, number, images, person.measures[some])
 
     def rate(self, share: float) -> float:
         """Learning rate after ``share`` of the budget."""

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from blending import BEST, BlendState, OcclusionSettings, compose, visibility
+from blending import BEST, BlendState, OcclusionSettings, compose, usual_disagreement, visibility
 from tests.blending.scenes import disc, portrait, scene, smooth_noise
 
 SIDE = 128
@@ -35,6 +35,37 @@ def fingers() -> np.ndarray:
     for i in range(4):
         cv2.line(out, (30, 60 + 12 * i), (95, 62 + 12 * i), 255, 6)
     return out.astype(np.float32) / 255
+
+
+class TestUsualDisagreement:
+    """What a decoder always draws wrong is nothing in front of the face."""
+
+    EYE = disc((SIDE, SIDE), (52, 55), 7).astype(np.float32) / 255
+
+    def usual(self, drawn: np.ndarray, count: int = 20) -> np.ndarray:
+        return usual_disagreement(
+            np.stack([BARE] * count), np.stack([drawn] * count), np.stack([FACE] * count), OcclusionSettings()
+        )
+
+    def test_a_decoder_that_draws_well_has_none(self):
+        assert self.usual(BARE).max() < 0.001
+
+    def test_an_eye_that_it_cannot_draw_is_no_cover(self):
+        missing = (BARE * (1 - self.EYE[..., None]) + np.float32([0.05, 0.05, 0.05]) * self.EYE[..., None])
+        usual = self.usual(missing)
+        assert visibility(BARE, missing, FACE, OcclusionSettings())[55, 52] == 0
+        assert visibility(BARE, missing, FACE, OcclusionSettings(), usual).min() == 1
+
+    def test_what_lies_elsewhere_is_found_all_the_same(self):
+        missing = (BARE * (1 - self.EYE[..., None]) + np.float32([0.05, 0.05, 0.05]) * self.EYE[..., None])
+        visible = visibility(covered(BALL), missing, FACE, OcclusionSettings(), self.usual(missing))
+        assert overlap(visible, BALL) > 0.8
+
+    def test_what_happens_in_one_frame_of_many_is_not_usual(self):
+        seen = np.stack([BARE] * 40)
+        seen[7] = covered(BALL)
+        usual = usual_disagreement(seen, np.stack([BARE] * 40), np.stack([FACE] * 40), OcclusionSettings())
+        assert usual.max() < 0.001
 
 
 class TestVisibility:

@@ -14,7 +14,7 @@ from faceswap_hq.planning import Plan, RenderSettings
 
 SIDE = 64
 COUNT = 8
-SETTINGS = RenderSettings(source=1, target=0, blend=replace(BEST, occlusion=OcclusionSettings()))
+SETTINGS = RenderSettings(source=1, target=0)
 
 
 class Perfect:
@@ -25,6 +25,7 @@ class Perfect:
     def __init__(self, bare: np.ndarray) -> None:
         self.bare, self.drawn = bare, 0
         self.settings = type("Settings", (), {"resolution": SIDE})
+        self.usual = torch.zeros(2, SIDE, SIDE)
 
     def swap(self, image, measures, source, retarget):
         assert source == 1
@@ -83,6 +84,14 @@ def test_what_is_in_front_is_found_in_every_frame_of_a_batch_that_shows_it(shown
         np.testing.assert_allclose(found[i].face, 1 - bare[i], atol=1e-6)
 
 
+def test_a_decoder_that_is_usually_wrong_by_anything_finds_nothing(shown):
+    frames, bare = shown
+    cover(frames, range(COUNT))
+    model = Perfect(bare)
+    model.usual[0] = 1
+    assert all(found.visible is None for found in drawn(frames, model).values())
+
+
 def test_a_bare_face_costs_one_look_a_batch(shown):
     frames, bare = shown
     model = Perfect(bare)
@@ -103,7 +112,7 @@ def test_without_what_it_takes_nothing_is_looked_for(shown, why):
     model, settings, plan = Perfect(bare), SETTINGS, planned(known=why != "not planned")
     cover(frames, range(COUNT))
     if why == "switched off":
-        settings = replace(settings, blend=BEST)
+        settings = replace(settings, blend=replace(BEST, occlusion=OcclusionSettings(strength=0)))
     if why == "target unknown":
         settings = replace(settings, target=None)
     assert all(found.visible is None for found in drawn(frames, model, settings, plan).values())

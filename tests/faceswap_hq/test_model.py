@@ -123,6 +123,17 @@ def remembering() -> tuple[SwapAutoencoder, torch.Tensor, torch.Tensor]:
     return fresh, pictures, seen
 
 
+def test_a_model_of_before_it_knew_its_errors_can_be_read():
+    """And takes nothing for something in front: by how much it is usually off is not known."""
+    model, _, _ = remembering()
+    model.usual[:] = 0
+    values = model.state_dict()
+    del values["usual"]
+    other = SwapAutoencoder(MODEL, ["anna", "ben", "cem"])
+    other.load_state_dict(values)
+    assert other.usual.min() == 1
+
+
 class TestRetarget:
     def test_what_was_seen_is_found_again(self):
         """The code of the very face that does what is asked for."""

@@ -1,0 +1,198 @@
+"""Hair that hangs into the face's outline: found by its color, so that it stays in front of the new face.
+
+An outline drawn from landmarks takes in the fringe over a forehead and the locks beside it, and a decoder that has seen
+the target only so takes them for part of the face. They differ from what comes in front (:mod:`blending.occlusion`)
+in that they are there all the time, and they reach in from outside: what lies above the brows or at the temples, is
+darker than skin, nearer to the colors just outside the outline than to skin, and hangs together with those. Lighter
+hair is not found, since a shine on the forehead looks the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from blending.mask import hull_mask
+
+Array = NDArray[Any]
+
+SIDE = 64
+"""Pixels along a side of the picture that is looked at."""
+_FLOOR = np.array([7.0, 3.5, 3.5], np.float32)  # spread of skin that is always granted, CIELAB
+_WIDER = 0.03  # what is painted over is widened, shares of the crop's side
+_HARDLY = 0.02  # hair that covers less is none
+_UNLIKE = 2.5  # spreads from skin
+# Lengths in face sizes
+_CORE, _RING, _NEAR = 0.12, 0.06, 0.12
+_TEMPLE, _CHEEK = (0.08, 0.12), (0.12, 0.5)  # how far in from the outline, how far below the brows
+_LEAST = 0.0002  # of the face's area, seen of it outside
+_FROM, _TO = 0.45, 0.60  # share of the way from skin to the color outside, in spreads
+
+
+def hair(seen: Array, outline: Array, brows: Sequence[Array] = (), *, cheeks: bool = False) -> Array:
+    """Where hair hangs into the face.
+
+    Args:
+        seen: (S, S, 3) float32 RGB in [0, 1]: the frame's crop, the forehead up; S about :data:`SIDE`.
+        outline: (K, 2) points, crop pixels, whose hull is the face.
+        brows: Each (K, 2) points; without any they are taken to lie a third down the outline.
+        cheeks: Look for it beside the cheeks too, where a beard may begin as well.
+
+    Returns:
+        (S, S) float32: 1 where hair covers the face, 0 elsewhere, and outside of the outline.
+    """
+    side = seen.shape[0]
+    nothing = np.zeros((side, side), np.float32)
+    inside = hull_mask(outline, (side, side)) > 0.5
+    size = float(np.sqrt(np.count_nonzero(inside)))
+    if size < 16:
+        return nothing
+    filled = inside.astype(np.uint8)
+    ring = (cv2.dilate(filled, _ball(_RING * size)) > 0) & ~inside
+    rows = np.arange(side)[:, None]
+    if len(brows):
+        level = min(float(np.min(np.asarray(part)[:, 1])) for part in brows)
+    else:
+        top, bottom = np.flatnonzero(inside.any(axis=1))[[0, -1]]
+        level = top + (bottom - top) / 3
+    width, below = _CHEEK if cheeks else _TEMPLE
+    temple = (cv2.erode(filled, _ball(width * size)) == 0) & (rows < level + below * size)
+    area = (inside | ring) & ((rows < level) | temple)
+    lab = cv2.cvtColor(cv2.GaussianBlur(seen, (3, 3), 0), cv2.COLOR_RGB2LAB)
+    skin = _spread(lab[cv2.erode(filled, _ball(_CORE * size)) > 0])
+    if skin is None:
+        return nothing
+    mean, spread = skin
+    scaled = ((lab - mean) / spread).astype(np.float32)
+    away = _length(scaled)
+    unlike = area & (away > _UNLIKE) & (scaled[..., 0] < 0)
+    beside = (unlike & ring).astype(np.float32)
+    if beside.sum() < _LEAST * size**2:
+        return nothing
+    # The color just outside, wherever something there is unlike skin, spread inwards
+    outside, weight = _carried(scaled, beside, _NEAR * size)
+    known = weight > 0.001
+    rest = _length(cv2.subtract(scaled, outside))
+    share = away / np.maximum(away + rest, 1e-6)
+    _, labels = cv2.connectedComponents((unlike & known & (share > (_FROM + _TO) / 2)).astype(np.uint8))
+    from_outside = np.bincount(labels[ring], minlength=labels.max() + 1) >= _LEAST * size**2
+    from_outside[0] = False
+    kept = cv2.dilate(from_outside[labels].astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
+    soft = np.clip((share - _FROM) / (_TO - _FROM), 0, 1) * np.clip(away - _UNLIKE + 0.5, 0, 1)
+    return np.where(kept & inside & area, soft, 0).astype(np.float32)
+
+
+def parted(
+    target: Array,
+    face: Array,
+    visible: Array | None,
+    matrix: Array,
+    size: int,
+    outline: Array,
+    brows: Sequence[Array],
+    corner: tuple[int, int],
+    strength: float,
+    keep: Callable[[Array, Array], Sequence[Array]],
+) -> tuple[Array, Array | None]:
+    """Leave the target's hair in front of the new face, and paint over the new face's own.
+
+    Args:
+        target: (h, w, 3) float32.
+        face: (k size, k size, 3) float32: the generated crop.
+        visible: (size, size) float32: what can be seen of it for other reasons; None for all.
+        matrix: (2, 3) from the target's pixels to those of the crop.
+        size: The crop's side.
+        outline: (K, 2) face points in the target's pixels, but counted so that its first has ``corner``.
+        brows: Likewise, each (K, 2 or more).
+        corner: x, y.
+        strength: 0 to 1.
+        keep: Filters along the track what was found of the one and of the other.
+
+    Returns:
+        The face, and what can be seen of it.
+    """
+    scale = SIDE / size
+    to_crop = matrix * scale
+    to_crop[:, 2] += (scale - 1) / 2
+
+    def moved(part: Array) -> Array:
+        return (np.asarray(part, np.float64)[:, :2] - corner) @ to_crop[:, :2].T + to_crop[:, 2]
+
+    outline, brows = moved(outline), [moved(part) for part in brows if len(part)]
+    crop = cv2.warpAffine(target, to_crop, (SIDE, SIDE), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    found = keep(hair(crop, outline, brows), hair(_small(face), outline, brows, cheeks=True))
+    own, drawn = (np.float32(strength) * part for part in found)
+    if own.max() >= _HARDLY:
+        seen = 1 - cv2.resize(own, (size, size), interpolation=cv2.INTER_LINEAR)
+        visible = seen if visible is None else cv2.min(visible, seen)
+    return bared(face, drawn, outline), visible
+
+
+def bared(face: Array, found: Array, outline: Array) -> Array:
+    """A generated face whose hair is painted over with the skin nearby.
+
+    Where the new face is narrower than the target's, hair comes along inside the target's outline. Drawing the mask in
+    there would bring the target's own brows back.
+
+    Args:
+        face: (S, S, 3) float32.
+        found: (SIDE, SIDE) float32 in [0, 1]: where it has hair, at that resolution.
+        outline: (K, 2) points at that resolution, whose hull is the face; nothing outside counts as skin.
+    """
+    if found.max() < _HARDLY:
+        return face
+    small = _small(face)
+    found = cv2.dilate(np.minimum(2 * found, np.float32(1)), _ball(_WIDER * SIDE))
+    skin = hull_mask(outline, (SIDE, SIDE)) * (1 - found)
+    paint, known = np.zeros((SIDE, SIDE, 3), np.float32), np.zeros((SIDE, SIDE), np.float32)
+    for sigma in (SIDE / 64, SIDE / 24, SIDE / 6):  # what lies near counts most
+        color, weight = _carried(small, skin, sigma)
+        share = (1 - known) * np.clip(4 * weight - 0.2, 0, 1)
+        paint += share[..., None] * color
+        known += share
+    paint /= np.maximum(known, 1e-3)[..., None]
+    size = face.shape[1::-1]
+    large = cv2.resize(cv2.GaussianBlur(found, (0, 0), 1), size, interpolation=cv2.INTER_LINEAR)
+    return cv2.blendLinear(cv2.resize(paint, size, interpolation=cv2.INTER_LINEAR), face, large, 1 - large)
+
+
+def _length(vectors: Array) -> Array:
+    a, b, c = cv2.split(vectors)
+    return cv2.sqrt(a * a + b * b + c * c)
+
+
+def _carried(values: Array, weight: Array, sigma: float) -> tuple[Array, Array]:
+    """Values (S, S, 3) where they have weight, carried on beyond: normalized convolution (Knutsson & Westin 1993)."""
+    side = values.shape[0]
+    coarse = max(8, min(side, round(2.5 * side / sigma)))  # wide kernels are cheap on few pixels
+    sigma *= coarse / side
+    both = cv2.merge([values * weight[..., None], weight])
+    small = cv2.resize(both, (coarse, coarse), interpolation=cv2.INTER_AREA)
+    blurred = cv2.resize(cv2.GaussianBlur(small, (0, 0), sigma), (side, side), interpolation=cv2.INTER_LINEAR)
+    return blurred[..., :3] / np.maximum(blurred[..., 3:], 1e-3), blurred[..., 3]
+
+
+def _small(face: Array) -> Array:
+    return face if face.shape[0] == SIDE else cv2.resize(face, (SIDE, SIDE), interpolation=cv2.INTER_AREA)
+
+
+def _ball(reach: float) -> Array:
+    r = max(1, round(reach))
+    return cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * r + 1, 2 * r + 1))
+
+
+def _spread(colors: Array) -> tuple[Array, Array] | None:
+    """Mean and spread of most of the colors: of skin, if skin is most of what there is. None for too few."""
+    colors = colors[:: max(1, len(colors) // 400)]
+    if len(colors) < 50:
+        return None
+    middle = np.median(colors, axis=0)
+    usual = 1.4826 * np.median(np.abs(colors - middle), axis=0)
+    near = (np.abs(colors - middle) < _UNLIKE * np.maximum(usual, _FLOOR)).all(axis=1)
+    if np.count_nonzero(near) < 25:
+        return None
+    return colors[near].mean(axis=0), np.maximum(colors[near].std(axis=0), _FLOOR)
