@@ -2,8 +2,8 @@
 
     python benchmarks/time_to_quality.py --before d1c5270 --src A.mp4 --dst B.mp4 --work DIR [--held-out C.mp4]
 
-The earlier code is checked out beside and trains for ``--minutes`` of wall-clock time; today's trains for ``--share`` of
-that, on the same clips, right before it on the same machine. Both then render B (or the held-out clip of B) with
+The earlier code is checked out beside and trains for ``--minutes`` of wall-clock time; today's trains for ``--share``
+of that, on the same clips, right before it on the same machine. Both then render B (or the held-out clip of B) with
 ``--blend none``, so that blending, which has changed as well, takes no part, and the same instruments, today's, measure
 both videos. Trainings that are in ``--work`` already are taken as they are. Pictures of real people stay in ``--work``;
 only numbers are printed.

@@ -30,6 +30,7 @@ SINGLE: dict[str, dict[str, list[Any]]] = {
         "feather": [0.0, 0.03, 0.12, 0.2],
         "cover": [0.0],
         "refine": [0.05],
+        "hair": [0.0],
     },
     "poisson": {
         "gradients": ["off", "mixed"],
@@ -39,7 +40,14 @@ SINGLE: dict[str, dict[str, list[Any]]] = {
         "limit": [None, 0.05],
         "fade": [None, 0.1, 0.5],
     },
-    "detail": {"sharpness": [0.0], "noise": [0.0], "oversampling": [0.0]},
+    "detail": {
+        "sharpness": [0.0],
+        "motion": [0.0],
+        "noise": [0.0],
+        "grain": [0.0],
+        "compression": [0.0],
+        "oversampling": [0.0],
+    },
 }
 """Every option of ``best``, changed alone."""
 
