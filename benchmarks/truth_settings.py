@@ -17,7 +17,7 @@ SINGLE: dict[str, dict[str, list[Any]]] = {
     "color": {
         "method": ["off", *METHODS],
         "strength": [0.5],
-        "trim": [None, 3.0],
+        "trim": [2.0, 3.0],
         "max_gain": [1.2, 3.0],
         "floor": [0.01, 0.1],
         "anchor": [0.0, 0.15],
@@ -29,7 +29,7 @@ SINGLE: dict[str, dict[str, list[Any]]] = {
         "erosion": [0.03, 0.06],
         "feather": [0.0, 0.03, 0.12, 0.2],
         "cover": [0.0],
-        "refine": [0.05],
+        "refine": [0.0],
         "hair": [0.0],
     },
     "poisson": {
@@ -116,17 +116,15 @@ def colors() -> list[str]:
 
 @lru_cache(maxsize=1)
 def together() -> dict[str, BlendSettings]:
-    """``best`` with several of the single changes that gained something."""
-    color: dict[str, Any] = {"method": "covariance", "trim": None}
+    """``best`` with several changes that gained something, or once did, together."""
     found: dict[str, dict[str, dict[str, Any]]] = {
-        "covariance": {"color": color},
-        "reinhard": {"color": {"method": "reinhard", "trim": None}},
-        "covariance, refined": {"color": color, "mask": {"refine": 0.05}},
-        "covariance, refined, softer": {"color": color, "mask": {"refine": 0.05, "feather": 0.12}},
-        "covariance, softer, no reach": {"color": color, "mask": {"feather": 0.12, "reach": 0.0}},
-        "mkl, refined": {"color": {"trim": None}, "mask": {"refine": 0.05}},
+        "covariance": {"color": {"method": "covariance"}},
+        "softer": {"mask": {"feather": 0.12}},
+        "covariance, softer": {"color": {"method": "covariance"}, "mask": {"feather": 0.12}},
+        "softer, no reach": {"mask": {"feather": 0.12, "reach": 0.0}},
+        "trim 2, not refined": {"color": {"trim": 2.0}, "mask": {"refine": 0.0}},
     }
-    return {f"together: no trim, {name}": changed(BEST, **sections) for name, sections in found.items()}
+    return {f"together: {name}": changed(BEST, **sections) for name, sections in found.items()}
 
 
 @lru_cache(maxsize=1)

@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from blending.mask import hull_mask
+from blending.mask import cover, hull_mask
 
 Array = NDArray[Any]
 
@@ -28,6 +28,7 @@ _HARDLY = 0.02  # hair that covers less is none
 _UNLIKE = 2.5  # spreads from skin
 # Lengths in face sizes
 _CORE, _RING, _NEAR = 0.12, 0.06, 0.12
+_BROW, _TAIL = 0.03, 0.09  # margin around brows; how far in from the outline there may be hair in their place
 _TEMPLE, _CHEEK = (0.08, 0.12), (0.12, 0.5)  # how far in from the outline, how far below the brows
 _LEAST = 0.0002  # of the face's area, seen of it outside
 _FROM, _TO = 0.45, 0.60  # share of the way from skin to the color outside, in spreads
@@ -62,6 +63,9 @@ def hair(seen: Array, outline: Array, brows: Sequence[Array] = (), *, cheeks: bo
     width, below = _CHEEK if cheeks else _TEMPLE
     temple = (cv2.erode(filled, _ball(width * size)) == 0) & (rows < level + below * size)
     area = (inside | ring) & ((rows < level) | temple)
+    if len(brows):  # a brow is no hair; but the new face's own brows lie elsewhere than the target's
+        brow = cover(brows, (side, side), margin=_BROW * size, offset=(0, 0)) > 0.5
+        area &= ~brow | (cheeks & (cv2.erode(filled, _ball(_TAIL * size)) == 0))
     lab = cv2.cvtColor(cv2.GaussianBlur(seen, (3, 3), 0), cv2.COLOR_RGB2LAB)
     skin = _spread(lab[cv2.erode(filled, _ball(_CORE * size)) > 0])
     if skin is None:

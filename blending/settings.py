@@ -37,7 +37,7 @@ class ColorSettings:
 
     method: ColorMethod | Literal["off"] = "mkl"
     strength: float = 1.0
-    trim: float | None = 2.0
+    trim: float | None = None
     max_gain: float = 1.5
     floor: float = 0.05
     anchor: float = 0.06
@@ -79,7 +79,7 @@ class MaskSettings:
     erosion: float = 0.0
     feather: float = 0.07
     cover: float = 0.02
-    refine: float = 0.0
+    refine: float = 0.05
     hair: float = 1.0
     sides: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 0.0)
 
@@ -256,7 +256,7 @@ _NO_TIME = TemporalSettings(color=0, contrast=0, mask=0, hair=0, detail=0)
 
 NONE = BlendSettings(
     color=_NO_COLOR,
-    mask=MaskSettings(shape="learned", inset=0, erosion=0, feather=0, cover=0, hair=0),
+    mask=MaskSettings(shape="learned", inset=0, erosion=0, feather=0, cover=0, refine=0, hair=0),
     occlusion=_NO_OCCLUSION,
     poisson=_NO_POISSON,
     detail=_NO_DETAIL,
@@ -266,7 +266,7 @@ NONE = BlendSettings(
 
 CLASSIC = BlendSettings(
     color=ColorSettings(method="mean", trim=None),
-    mask=MaskSettings(shape="minimum", reach=0, inset=0, erosion=0.04, feather=0.02, cover=0, hair=0),
+    mask=MaskSettings(shape="minimum", reach=0, inset=0, erosion=0.04, feather=0.02, cover=0, refine=0, hair=0),
     occlusion=_NO_OCCLUSION,
     poisson=PoissonSettings(cells=0, smoothing=0, limit=None, fade=None),
     detail=_NO_DETAIL,
