@@ -169,7 +169,7 @@ def prepare(
     if settings.mask.hair > 0 and outline is not None:
         fine, visible = hair.parted(
             target, fine, visible, region.shifted(matrix, (*corner, 0, 0)), face.shape[0], outline, cover, corner,
-            settings.mask.hair, lambda *found: found if state is None else state.hair(*found),
+            settings.mask.hair, state,
         )  # fmt: skip
     view = camera.View(area=area, corner=box[:2], center=center, rounding=rounding)
     source, alpha, traces = _prepare(

@@ -9,7 +9,7 @@ hair is not found, since a shine on the forehead looks the same.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import cv2
@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from blending.mask import cover, hull_mask
+from blending.state import BlendState
 
 Array = NDArray[Any]
 
@@ -30,7 +31,7 @@ _UNLIKE = 2.5  # spreads from skin
 _CORE, _RING, _NEAR = 0.12, 0.06, 0.12
 _BROW, _TAIL = 0.03, 0.09  # margin around brows; how far in from the outline there may be hair in their place
 _TEMPLE, _CHEEK = (0.08, 0.12), (0.12, 0.5)  # how far in from the outline, how far below the brows
-_LEAST = 0.0002  # of the face's area, seen of it outside
+_LEAST, _WORTH = 0.0002, 0.002  # of the face's area, seen of it outside and inside
 _FROM, _TO = 0.45, 0.60  # share of the way from skin to the color outside, in spreads
 
 
@@ -83,7 +84,9 @@ def hair(seen: Array, outline: Array, brows: Sequence[Array] = (), *, cheeks: bo
     rest = _length(cv2.subtract(scaled, outside))
     share = away / np.maximum(away + rest, 1e-6)
     _, labels = cv2.connectedComponents((unlike & known & (share > (_FROM + _TO) / 2)).astype(np.uint8))
-    from_outside = np.bincount(labels[ring], minlength=labels.max() + 1) >= _LEAST * size**2
+    count = labels.max() + 1
+    from_outside = np.bincount(labels[ring], minlength=count) >= _LEAST * size**2
+    from_outside &= np.bincount(labels[inside], minlength=count) >= _WORTH * size**2
     from_outside[0] = False
     kept = cv2.dilate(from_outside[labels].astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
     soft = np.clip((share - _FROM) / (_TO - _FROM), 0, 1) * np.clip(away - _UNLIKE + 0.5, 0, 1)
@@ -100,7 +103,7 @@ def parted(
     brows: Sequence[Array],
     corner: tuple[int, int],
     strength: float,
-    keep: Callable[[Array, Array], Sequence[Array]],
+    state: BlendState | None,
 ) -> tuple[Array, Array | None]:
     """Leave the target's hair in front of the new face, and paint over the new face's own.
 
@@ -114,7 +117,7 @@ def parted(
         brows: Likewise, each (K, 2 or more).
         corner: x, y.
         strength: 0 to 1.
-        keep: Filters along the track what was found of the one and of the other.
+        state: The track's filters.
 
     Returns:
         The face, and what can be seen of it.
@@ -127,8 +130,12 @@ def parted(
         return (np.asarray(part, np.float64)[:, :2] - corner) @ to_crop[:, :2].T + to_crop[:, 2]
 
     outline, brows = moved(outline), [moved(part) for part in brows if len(part)]
-    crop = cv2.warpAffine(target, to_crop, (SIDE, SIDE), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    found = keep(hair(crop, outline, brows), hair(_small(face), outline, brows, cheeks=True))
+    found = None if state is None else state.hairs
+    if found is None:
+        small = (SIDE, SIDE)
+        crop = cv2.warpAffine(target, to_crop, small, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        found = [hair(crop, outline, brows), hair(_small(face), outline, brows, cheeks=True)]
+        found = found if state is None else state.hair(*found)
     own, drawn = (np.float32(strength) * part for part in found)
     if own.max() >= _HARDLY:
         seen = 1 - cv2.resize(own, (size, size), interpolation=cv2.INTER_LINEAR)

@@ -27,7 +27,10 @@ class BlendState:
         )
         self._curves = ExponentialFilter(settings.contrast)
         self._mask, self._visible = (ExponentialFilter(settings.mask) for _ in range(2))
-        self._hairs = [ExponentialFilter(settings.hair) for _ in range(2)]
+        self._hair_every = max(1, min(3, int(settings.hair)))
+        self._hair_age = 0
+        self._hairs = [ExponentialFilter(settings.hair / self._hair_every) for _ in range(2)]
+        self._known_hairs: list[NDArray[Any]] | None = None
         self._detail_every = max(1, min(4, int(settings.detail / 3)))
         self._detail_share = 1.0
         if settings.detail > 0:
@@ -54,6 +57,7 @@ class BlendState:
         self._visible.reset()
         for hair in self._hairs:
             hair.reset()
+        self._known_hairs = None
         self._hold.reset()
         self.hold = 0.0
         self.known = self._center = self.noise_before = None
@@ -76,9 +80,17 @@ class BlendState:
             return None
         return np.minimum(visible, self._visible(visible))
 
+    @property
+    def hairs(self) -> list[NDArray[Any]] | None:
+        """What :meth:`hair` returned last; None where another look is due, which is not in every frame."""
+        self._hair_age += 1
+        return None if self._hair_age >= self._hair_every else self._known_hairs
+
     def hair(self, own: NDArray[Any], drawn: NDArray[Any]) -> list[NDArray[Any]]:
         """Filter where hair hangs into the face, the target's and the new face's, in crop pixels."""
-        return [keep(found) for keep, found in zip(self._hairs, (own, drawn), strict=True)]
+        self._hair_age = 0
+        self._known_hairs = [keep(found) for keep, found in zip(self._hairs, (own, drawn), strict=True)]
+        return self._known_hairs
 
     def step(self, center: NDArray[Any]) -> NDArray[Any] | None:
         """The face's way since the frame before, (2,) in pixels; None for the first frame.
