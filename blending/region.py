@@ -120,7 +120,8 @@ def seen_region(visible: Array, matrix: Array, target: Array, size: float, box: 
     )  # fmt: skip
     radius = max(1, round(_TRACED * size))
     guide = cv2.cvtColor(target, cv2.COLOR_RGB2GRAY)
-    traced = mask.guided_filter(guide, warped, radius=radius, epsilon=_TRACED_CONTRAST**2)
+    grid = max(1, radius // 2)
+    traced = mask.guided_filter(guide, warped, radius=radius, epsilon=_TRACED_CONTRAST**2, grid=grid)
     # A linear fit in each window never quite reaches 0 and 1; what is covered is to stay as it is, to the bit
     return np.clip((traced - _NEARLY) / (1 - 2 * _NEARLY), 0.0, 1.0)
 

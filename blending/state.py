@@ -31,7 +31,7 @@ class BlendState:
         self._hair_age = 0
         self._hairs = [ExponentialFilter(settings.hair / self._hair_every) for _ in range(2)]
         self._known_hairs: list[NDArray[Any]] | None = None
-        self._detail_every = max(1, min(4, int(settings.detail / 3)))
+        self._detail_every = max(1, min(6, int(settings.detail / 2)))
         self._detail_share = 1.0
         if settings.detail > 0:
             self._detail_share = 1 - float(np.exp(-self._detail_every / settings.detail))

@@ -97,6 +97,13 @@ def test_guided_filter_agrees_with_opencv_contrib() -> None:
     np.testing.assert_allclose(mask.guided_filter(guide, rough, radius=6, epsilon=1e-2), expected, atol=2e-4)
 
 
+def test_guided_filter_on_a_grid_is_nearly_the_same() -> None:
+    guide = smooth_noise(1, (120, 150))[..., 0]
+    rough = (smooth_noise(2, (120, 150))[..., 1] > 0.5).astype(np.float32)
+    fine, coarse = (mask.guided_filter(guide, rough, radius=6, epsilon=1e-2, grid=grid) for grid in (1, 2))
+    assert np.abs(fine - coarse).mean() < 0.02
+
+
 def test_guided_filter_agrees_with_its_definition() -> None:
     """Every window by itself: the best line through its pixels, then the mean of all lines a pixel lies under."""
     guide = smooth_noise(3, (14, 17), scale=1.5)[..., 0].astype(np.float64)
