@@ -123,7 +123,9 @@ def face_size(mask: Array) -> float:
     return float(np.sqrt(max(cv2.sumElems(mask)[0], 0.0)))
 
 
-def soften(mask: Array, *, erosion: float, feather: float, size: float | None = None) -> Array:
+def soften(
+    mask: Array, *, erosion: float, feather: float, size: float | None = None, within: Array | None = None
+) -> Array:
     """Erode a mask, then let it rise smoothly from 0 to 1 inside what is left.
 
     The distance to the mask's edge decides, so the band has the same width everywhere, corners included, and the
@@ -134,6 +136,7 @@ def soften(mask: Array, *, erosion: float, feather: float, size: float | None = 
         erosion: Width of the band set to 0, in face sizes.
         feather: Width of the band in which the mask rises to 1, in face sizes.
         size: Face size in pixels; measured on the mask when absent.
+        within: The mask's :func:`depth`, where it is known already.
 
     Returns:
         (H, W) float32 in [0, 1]; 0 wherever ``mask`` is at most a half.
@@ -142,7 +145,7 @@ def soften(mask: Array, *, erosion: float, feather: float, size: float | None = 
         return (mask > 0.5).astype(np.float32)
     if size is None:
         size = float(np.sqrt(np.count_nonzero(mask > 0.5)))
-    return rise(depth(mask), erosion * size, feather * size)
+    return rise(depth(mask) if within is None else within, erosion * size, feather * size)
 
 
 def depth(mask: Array) -> Array:

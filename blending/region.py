@@ -138,14 +138,15 @@ def alpha_of(
     chosen = settings.mask
     if size <= 0:
         return np.zeros_like(region)
-    alpha = mask.soften(region, erosion=chosen.erosion, feather=chosen.feather, size=size)
+    within = mask.depth(region)
+    alpha = mask.soften(region, erosion=chosen.erosion, feather=chosen.feather, size=size, within=within)
     if chosen.refine > 0:
         alpha = mask.refine(alpha, target, radius=chosen.refine, size=size)
     if chosen.cover > 0 and len(cover) > 0:
         margin = chosen.cover * size
         parts = [np.asarray(part, np.float32)[:, :2] for part in cover]
         covered = mask.cover(parts, (box[3] - box[1], box[2] - box[0]), margin=margin, offset=box[:2])
-        alpha = cv2.max(alpha, cv2.min(covered, mask.rise(mask.depth(region), 0.0, chosen.feather * size / 2)))
+        alpha = cv2.max(alpha, cv2.min(covered, mask.rise(within, 0.0, chosen.feather * size / 2)))
     return alpha
 
 
