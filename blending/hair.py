@@ -134,7 +134,11 @@ def parted(
     if found is None:
         small = (SIDE, SIDE)
         crop = cv2.warpAffine(target, to_crop, small, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-        found = [hair(crop, outline, brows), hair(_small(face), outline, brows, cheeks=True)]
+        drawn = hair(_small(face), outline, brows, cheeks=True)
+        if drawn.max() >= _HARDLY:  # where the target has hair as well (a sideburn), it may stay
+            theirs = hair(crop, outline, brows, cheeks=True)
+            drawn = np.clip(drawn - cv2.dilate(theirs, _ball(_WIDER * SIDE)), 0, 1)
+        found = [hair(crop, outline, brows), drawn]
         found = found if state is None else state.hair(*found)
     own, drawn = (np.float32(strength) * part for part in found)
     if own.max() >= _HARDLY:

@@ -133,6 +133,20 @@ class TestCompose:
         kept, painted = (self.blended(strength, face=face)[1].image[around].mean() for strength in (0.0, 1.0))
         assert painted > kept + 15
 
+    def test_hair_that_both_have_stays_as_it_is_drawn(self):
+        """A sideburn of both is no hair that came along."""
+        size = SIDE * self.ZOOM
+
+        def beside(image):
+            cv2.rectangle(image, (8, 10), (14, 36), tuple(map(float, DARK)), -1)
+
+        face = cv2.resize(drawn(beside), (128, 128))
+        frame = (np.clip(cv2.resize(drawn(beside), (size, size)), 0, 1) * 255).astype(np.uint8)
+        matrix = np.array([[128 / size, 0, 0], [0, 128 / size, 0]])
+        out = compose(frame, face, None, matrix, polygon=OUTLINE * self.ZOOM, settings=BEST).image
+        around = np.s_[30 * self.ZOOM : 36 * self.ZOOM, 13 * self.ZOOM : 14 * self.ZOOM]
+        assert out[around].mean() < 90
+
     def test_filtered_along_the_track(self):
         state = BlendState(BEST.temporal)
         for _ in range(3):
