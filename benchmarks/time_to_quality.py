@@ -23,12 +23,21 @@ import common
 from faceswap_hq import quality
 
 
+def today() -> str:
+    """The commit that lies here."""
+    command = ["git", "-C", str(common.REPOSITORY), "rev-parse", "--short", "HEAD"]
+    return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.strip()
+
+
 def checked_out(commit: str, work: Path) -> Path:
     """A folder with the code of a commit."""
     folder = work / f"code-{commit}"
     if not folder.is_dir():
-        command = ["git", "-C", str(common.REPOSITORY), "worktree", "add", "--detach", str(folder), commit]
-        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        folder.mkdir()
+        packed = subprocess.run(
+            ["git", "-C", str(common.REPOSITORY), "archive", commit], check=True, stdout=subprocess.PIPE
+        ).stdout
+        subprocess.run(["tar", "-x", "-C", str(folder)], input=packed, check=True)
     return folder
 
 
@@ -44,9 +53,10 @@ def run(code: Path, log: Path, *arguments: str | Path) -> None:
 
 def measured(name: str, code: Path, minutes: float, options: argparse.Namespace, instrument: Any) -> dict[str, Any]:
     """Train, render and measure with one version of the code."""
-    model, log = options.work / f"{name}.model", options.work / f"{name}.log"
     target = options.held_out or options.dst
-    video = options.work / f"{name}.mp4"
+    what = f"{name}_{options.preset}_{minutes:.4g}min_{options.src.stem}_{options.dst.stem}"
+    model, log = options.work / f"{what}.model", options.work / f"{what}.log"
+    video = options.work / f"{what}_{target.stem}.mp4"
     if not video.exists():
         clips = ("--src", options.src, "--dst", options.dst)
         run(code, log, "train", *clips, "--model", model, "--preset", options.preset, "--minutes", f"{minutes:g}")
@@ -80,7 +90,7 @@ def main() -> None:
             setattr(options, key, getattr(options, key).resolve())
     instrument = quality.IdentityModel(options.identity) if options.identity else None
     rows = [
-        measured("today", common.REPOSITORY, options.share * options.minutes, options, instrument),
+        measured(today(), common.REPOSITORY, options.share * options.minutes, options, instrument),
         measured(options.before, checked_out(options.before, options.work), options.minutes, options, instrument),
     ]
     result = {"benchmark": "time to quality", "src": options.src.stem, "dst": (options.held_out or options.dst).stem,

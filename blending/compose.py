@@ -91,7 +91,8 @@ def compose(
             are ignored. Without it (or with ``settings.mask.shape`` of ``learned`` or ``square``) the hull plays no
             part.
         cover: Parts of the target's face that must not show through, each (K, 2) points in frame pixels whose hull
-            counts: the brows, above all. The mask is full there up to close to the region's edge.
+            counts: the brows, above all. The mask is full there up to close to the region's edge, and hair that hangs
+            into the face is looked for above the highest of them.
         visible: (S, S) float32 in [0, 1], in crop pixels: 0 where something is in front of the target's face, from
             :func:`blending.occlusion.visibility` or a face parser; None for nothing.
         settings: What to do; see :mod:`blending.settings` for the presets.
@@ -141,7 +142,7 @@ def prepare(
     middle = (face.shape[0] - 1) / 2
     center = np.linalg.solve(matrix[:, :2], middle - matrix[:, 2])
     points = region.hull_points(polygon, matrix, settings)
-    outline = None if polygon is None else np.asarray(polygon, np.float64)[:, :2]
+    outline = None if polygon is None else region.outline_of(polygon, matrix, settings)
     box = region.box_of(frame.shape[:2], face.shape[0], matrix, points, settings)
     left, top, right, bottom = box
     if right - left < 3 or bottom - top < 3:

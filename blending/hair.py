@@ -28,7 +28,7 @@ _WIDER = 0.03  # what is painted over is widened, shares of the crop's side
 _HARDLY = 0.02  # hair that covers less is none
 _UNLIKE = 2.5  # spreads from skin
 # Lengths in face sizes
-_CORE, _RING, _NEAR = 0.12, 0.06, 0.12
+_CORE, _RING, _NEAR = 0.12, 0.08, 0.12
 _BROW, _TAIL = 0.03, 0.09  # margin around brows; how far in from the outline there may be hair in their place
 _TEMPLE, _CHEEK = (0.08, 0.12), (0.12, 0.5)  # how far in from the outline, how far below the brows
 _LEAST, _WORTH = 0.0002, 0.002  # of the face's area, seen of it outside and inside
@@ -45,7 +45,7 @@ def hair(seen: Array, outline: Array, brows: Sequence[Array] = (), *, cheeks: bo
         cheeks: Look for it beside the cheeks too, where a beard may begin as well.
 
     Returns:
-        (S, S) float32: 1 where hair covers the face, 0 elsewhere, and outside of the outline.
+        (S, S) float32: 1 where hair covers the face or what is close to its outline, 0 elsewhere.
     """
     side = seen.shape[0]
     nothing = np.zeros((side, side), np.float32)
@@ -90,7 +90,7 @@ def hair(seen: Array, outline: Array, brows: Sequence[Array] = (), *, cheeks: bo
     from_outside[0] = False
     kept = cv2.dilate(from_outside[labels].astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
     soft = np.clip((share - _FROM) / (_TO - _FROM), 0, 1) * np.clip(away - _UNLIKE + 0.5, 0, 1)
-    return np.where(kept & inside & area, soft, 0).astype(np.float32)
+    return np.where(kept & area, soft, 0).astype(np.float32)
 
 
 def parted(
@@ -132,22 +132,33 @@ def parted(
     outline, brows = moved(outline), [moved(part) for part in brows if len(part)]
     found = None if state is None else state.hairs
     if found is None:
-        small = (SIDE, SIDE)
-        crop = cv2.warpAffine(target, to_crop, small, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        crop = _cropped(target, to_crop)
         drawn = hair(_small(face), outline, brows, cheeks=True)
         if drawn.max() >= _HARDLY:  # where the target has hair as well (a sideburn), it may stay
             theirs = hair(crop, outline, brows, cheeks=True)
             drawn = np.clip(drawn - cv2.dilate(theirs, _ball(_WIDER * SIDE)), 0, 1)
         found = [hair(crop, outline, brows), drawn]
         found = found if state is None else state.hair(*found)
-    own, drawn = (np.float32(strength) * part for part in found)
+    own, drawn = found
     if own.max() >= _HARDLY:
-        seen = 1 - cv2.resize(own, (size, size), interpolation=cv2.INTER_LINEAR)
+        seen = 1 - np.float32(strength) * cv2.resize(own, (size, size), interpolation=cv2.INTER_LINEAR)
         visible = seen if visible is None else cv2.min(visible, seen)
-    return bared(face, drawn, outline), visible
+    return bared(face, drawn, outline, strength), visible
 
 
-def bared(face: Array, found: Array, outline: Array) -> Array:
+def _cropped(target: Array, matrix: Array) -> Array:
+    """The crop at (SIDE, SIDE); what is made smaller is averaged first, so that strands do not shimmer."""
+    shrink = int(1 / float(np.linalg.norm(matrix[0, :2])))
+    if shrink >= 2:
+        height, width = target.shape[:2]
+        target = cv2.resize(target, (max(1, width // shrink), max(1, height // shrink)), interpolation=cv2.INTER_AREA)
+        zoom = np.array([width / target.shape[1], height / target.shape[0]])
+        linear = matrix[:, :2] * zoom
+        matrix = np.column_stack([linear, matrix[:, 2] + matrix[:, :2] @ ((zoom - 1) / 2)])
+    return cv2.warpAffine(target, matrix, (SIDE, SIDE), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+
+
+def bared(face: Array, found: Array, outline: Array, strength: float = 1.0) -> Array:
     """A generated face whose hair is painted over with the skin nearby.
 
     Where the new face is narrower than the target's, hair comes along inside the target's outline. Drawing the mask in
@@ -157,12 +168,15 @@ def bared(face: Array, found: Array, outline: Array) -> Array:
         face: (S, S, 3) float32.
         found: (SIDE, SIDE) float32 in [0, 1]: where it has hair, at that resolution.
         outline: (K, 2) points at that resolution, whose hull is the face; nothing outside counts as skin.
+        strength: 0 to 1.
     """
     if found.max() < _HARDLY:
         return face
     small = _small(face)
-    found = cv2.dilate(np.minimum(2 * found, np.float32(1)), _ball(_WIDER * SIDE))
-    skin = hull_mask(outline, (SIDE, SIDE)) * (1 - found)
+    inside = hull_mask(outline, (SIDE, SIDE))
+    found = found * inside
+    found = cv2.dilate(np.clip(2 * found - np.float32(0.5), 0, 1), _ball(_WIDER * SIDE))
+    skin = inside * (1 - found)
     paint, known = np.zeros((SIDE, SIDE, 3), np.float32), np.zeros((SIDE, SIDE), np.float32)
     for sigma in (SIDE / 64, SIDE / 24, SIDE / 6):  # what lies near counts most
         color, weight = _carried(small, skin, sigma)
@@ -171,7 +185,7 @@ def bared(face: Array, found: Array, outline: Array) -> Array:
         known += share
     paint /= np.maximum(known, 1e-3)[..., None]
     size = face.shape[1::-1]
-    large = cv2.resize(cv2.GaussianBlur(found, (0, 0), 1), size, interpolation=cv2.INTER_LINEAR)
+    large = np.float32(strength) * cv2.resize(cv2.GaussianBlur(found, (0, 0), 1), size, interpolation=cv2.INTER_LINEAR)
     return cv2.blendLinear(cv2.resize(paint, size, interpolation=cv2.INTER_LINEAR), face, large, 1 - large)
 
 

@@ -39,11 +39,16 @@ def hull_points(polygon: Array | None, matrix: Array, settings: BlendSettings) -
     """Points in frame pixels, (K, 2), whose hull limits the swap as the settings say; None where no hull does."""
     if polygon is None or settings.mask.shape in ("learned", "square"):
         return None
-    up = -matrix[1, :2]  # the crop's up, in frame pixels: a similarity's inverse is its transpose, up to scale
-    points = mask.extend_forehead(np.asarray(polygon)[:, :2], settings.mask.forehead, up)
+    points = outline_of(polygon, matrix, settings)
     if settings.mask.reach and settings.mask.shape != "hull":
         points = mask.widen(points, settings.mask.reach)
     return points
+
+
+def outline_of(polygon: Array, matrix: Array, settings: BlendSettings) -> Array:
+    """The face's points in frame pixels, (K, 2), with the forehead that the settings add."""
+    up = -matrix[1, :2]  # the crop's up, in frame pixels: a similarity's inverse is its transpose, up to scale
+    return mask.extend_forehead(np.asarray(polygon)[:, :2], settings.mask.forehead, up)
 
 
 def box_of(

@@ -108,7 +108,8 @@ class OcclusionSettings:
         strength: How far the new face withdraws from what covers it, 0 (off) to 1.
         low: Disagreement that counts next to a stronger one.
         high: Disagreement that counts by itself.
-        reach: How far aside the expected picture may lie anywhere, as a share of the crop's side.
+        reach: How far aside the expected picture may lie anywhere, as a share of the crop's side. (What a trained
+            model knows of its usual errors was measured with the default of this and of ``bend``.)
         bend: How far it is bent to meet the frame, as a share of the crop's side; 0 for not at all.
         area: Share of the face that must disagree strongly in one piece.
         gap: Gaps up to twice as wide are filled, as a share of the crop's side.

@@ -13,6 +13,7 @@ from faceswap_hq import media
 from faceswap_hq.faces import alignment
 from faceswap_hq.faces.parsing import FaceParser
 from faceswap_hq.model import SwapAutoencoder
+from faceswap_hq.model.autoencoder import UNKNOWN
 from faceswap_hq.planning import Plan, RenderSettings
 
 _LOOK = 8  # something in front of the face is looked for in every so many frames, and then in all around
@@ -88,6 +89,9 @@ def _uncovered(
     target = settings.target
     if target is None or not plan.bare or settings.blend.occlusion.strength == 0:
         return {}
+    usual = model.usual[target].cpu().numpy()
+    if usual.min() >= UNKNOWN:  # trained by a version that did not look how wrong it usually is
+        return {}
 
     def look(frames: list[media.Frame]) -> dict[int, np.ndarray]:
         side = model.settings.resolution
@@ -96,7 +100,6 @@ def _uncovered(
         images = torch.from_numpy(seen).to(device).permute(0, 3, 1, 2).contiguous(memory_format=torch.channels_last)
         measures = torch.from_numpy(np.stack([plan.bare[frame.index] for frame in frames])).to(device)
         faces, masks = _arrays(*model(images, measures, target))
-        usual = model.usual[target].cpu().numpy()
         return {
             frame.index: blending.visibility(seen[i], faces[i], masks[i], settings.blend.occlusion, usual)
             for i, frame in enumerate(frames)

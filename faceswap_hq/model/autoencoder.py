@@ -9,7 +9,8 @@ use; the layers here are our own, sized so that two CPU cores train them in minu
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import contextlib
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -76,6 +77,7 @@ class ModelSettings:
 
 
 MEMORIES = 256
+UNKNOWN = 2.0
 """Faces of each person that the model remembers."""
 
 
@@ -188,8 +190,10 @@ class SwapAutoencoder(nn.Module):
         self.register_buffer("spread", torch.ones(len(people), expression.COUNT))
         self.register_buffer("seen", torch.zeros(len(people), MEMORIES, expression.COUNT))
         self.register_buffer("codes", torch.zeros(len(people), MEMORIES, settings.bottleneck))
-        # By how much each decoder's drawing of its person is off, place by place; 1: by anything, as before training
-        self.register_buffer("usual", torch.ones(len(people), settings.resolution, settings.resolution))
+        # By how much each decoder's drawing of its person is off, place by place; UNKNOWN is more than colors can be
+        self.register_buffer(
+            "usual", torch.full((len(people), settings.resolution, settings.resolution), UNKNOWN)
+        )
         if settings.design == "compact":
             initialize(self)
 
@@ -257,13 +261,22 @@ class SwapAutoencoder(nn.Module):
         self.spread[person] = torch.from_numpy(calibration.spread)
         self.seen[person] = seen
 
+    @contextlib.contextmanager
+    def evaluating(self) -> Iterator[None]:
+        """Every part in evaluation mode, and back in its own afterwards: a frozen encoder stays in evaluation."""
+        modes = {module: module.training for module in self.modules()}
+        self.eval()
+        try:
+            yield
+        finally:
+            for module, training in modes.items():
+                module.training = training
+
     @torch.no_grad()
     def learn_codes(self, person: int, pieces: Iterable[Tensor]) -> None:
         """Keep the codes of the faces of :meth:`learn_habits`, MEMORIES in all: pieces of (B, 3, S, S) in [0, 1]."""
-        training = self.encoder.training
-        self.encoder.eval()
-        self.codes[person] = torch.cat([self.encoder(piece).float() for piece in pieces])
-        self.encoder.train(training)
+        with self.evaluating():
+            self.codes[person] = torch.cat([self.encoder(piece).float() for piece in pieces])
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
         state_dict.setdefault(prefix + "usual", self.usual)  # models of before there was such a thing

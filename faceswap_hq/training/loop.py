@@ -280,8 +280,9 @@ def _rolled_back(
     trainer.optimizer.zero_grad(set_to_none=True)  # what it holds need not be held twice
     trainer.optimizer.state.clear()
     fresh = Trainer(
-        trainer.settings, trainer.people, trainer.fabric, fresh=not checkpoints.found(run), base=trainer.base
-    )
+        trainer.settings, trainer.people, trainer.fabric, fresh=not checkpoints.found(run),
+        base=trainer.base, begin=trainer.begin,
+    )  # fmt: skip
     good = _restored(run, fresh, warn) or Progress()
     fresh.parts = trainer.parts
     fresh.progress = replace(good, slowdown=slowdown, seconds=seconds)
@@ -309,6 +310,7 @@ def _save(run: Path, trainer: Trainer) -> None:
     if not trainer.fabric.is_global_zero:
         return
     trainer.remember()
+    trainer.judge()
     newest = next(iter(checkpoints.found(run)), None)
     if newest is None or checkpoints.progress_of(newest) != trainer.progress:
         checkpoints.save(

@@ -32,23 +32,20 @@ def sheet(model: SwapAutoencoder, people: list[PersonData], rows: int = 6, first
     """
     resolution = model.settings.resolution
     device = next(model.parameters()).device
-    modes = {module: module.training for module in model.modules()}  # a frozen encoder stays in evaluation
-    model.eval()
     columns: list[tuple[str, torch.Tensor]] = []
-    for i, data in enumerate(people, first):
-        other = (i + 1) % len(model.people)
-        picks = torch.linspace(0, len(data.images) - 1, rows + 2)[1:-1].round().long()
-        picks = picks.to(data.images.device)
-        faces = central(data.images[picks].to(device), resolution)
-        measures = data.measures[picks].to(device)
-        columns.append((data.name, faces))
-        columns.append((f"{data.name} > {data.name}", model(faces, measures, i)[0]))
-        if other != i:
-            habit = data.measures.cpu().numpy()
-            wanted = torch.from_numpy(model.adapted(measures.cpu().numpy(), habit, other)).to(device)
-            columns.append((f"{data.name} > {model.people[other]}", model.swap(faces, wanted, other)[0]))
-    for module, training in modes.items():
-        module.training = training
+    with model.evaluating():
+        for i, data in enumerate(people, first):
+            other = (i + 1) % len(model.people)
+            picks = torch.linspace(0, len(data.images) - 1, rows + 2)[1:-1].round().long()
+            picks = picks.to(data.images.device)
+            faces = central(data.images[picks].to(device), resolution)
+            measures = data.measures[picks].to(device)
+            columns.append((data.name, faces))
+            columns.append((f"{data.name} > {data.name}", model(faces, measures, i)[0]))
+            if other != i:
+                habit = data.measures.cpu().numpy()
+                wanted = torch.from_numpy(model.adapted(measures.cpu().numpy(), habit, other)).to(device)
+                columns.append((f"{data.name} > {model.people[other]}", model.swap(faces, wanted, other)[0]))
     header = np.full((22, len(columns) * resolution, 3), 24, np.uint8)
     for n, (title, _) in enumerate(columns):
         place = (n * resolution + 4, 15)

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, cast
 
+import numpy as np
 import torch
 from torch import nn
 from torch.autograd.profiler import record_function
@@ -44,19 +45,6 @@ class _Drawing(nn.Module):
         return [self.model.decode(code, i) for i, code in enumerate(codes, self.first)]
 
 
-@torch.no_grad()
-def _usual_errors(model: SwapAutoencoder, person: int, images: torch.Tensor, measures: torch.Tensor) -> torch.Tensor:
-    """By how much a person's own faces (N, 3, S, S) are usually drawn wrong, place by place: (S, S)."""
-    training = model.training
-    model.eval()
-    drawn = [model(*pieces, person) for pieces in zip(images.split(16), measures.split(16), strict=True)]
-    model.train(training)
-    faces, masks = (torch.cat(parts) for parts in zip(*drawn, strict=True))
-    seen, expected = (part.permute(0, 2, 3, 1).float().cpu().contiguous().numpy() for part in (images, faces))
-    found = blending.usual_disagreement(seen, expected, masks[:, 0].float().cpu().numpy(), blending.OcclusionSettings())
-    return torch.from_numpy(found)
-
-
 class Trainer:
     """The state of a run in memory: model, optimiser, data, progress.
 
@@ -78,7 +66,8 @@ class Trainer:
         base: SwapAutoencoder | None = None,
         begin: SwapAutoencoder | None = None,
     ) -> None:
-        self.settings, self.fabric, self.device, self.base = settings, fabric, fabric.device, base
+        self.settings, self.fabric, self.device = settings, fabric, fabric.device
+        self.base, self.begin = base, begin
         self.people = [person.to(self.device) for person in people]
         self.weights = sampling_weights(people, settings.pose_matching)
         with torch.random.fork_rng(devices=[]):
@@ -115,16 +104,27 @@ class Trainer:
         return self.model if self.average is None else self.average
 
     def remember(self) -> None:
-        """Bring what the shown model remembers (codes, and its usual errors) up to date with its weights."""
+        """Bring the codes that the shown model remembers up to date with its encoder."""
         resolution = self.settings.model.resolution
         for number, person in enumerate(self.people, self.first):
-            picks = remembered(person)
-            self.shown.learn_codes(
-                number, (central(person.images[piece], resolution) for piece in picks.split(16))
-            )
-            some = picks[::_JUDGED]
-            images = central(person.images[some], resolution)
-            self.shown.usual[number] = _usual_errors(self.shown, number, images, person.measures[some])
+            pieces = remembered(person).split(16)
+            self.shown.learn_codes(number, (central(person.images[piece], resolution) for piece in pieces))
+
+    @torch.no_grad()
+    def judge(self) -> None:
+        """Let the shown model know by how much its decoders usually draw their own person wrong, place by place."""
+        resolution, model = self.settings.model.resolution, self.shown
+        for number, person in enumerate(self.people, self.first):
+            parts: list[list[np.ndarray]] = [[], [], []]  # a few faces at a time on the device
+            with model.evaluating():
+                for piece in remembered(person)[::_JUDGED].split(16):
+                    images = central(person.images[piece], resolution)
+                    face, mask = model(images, person.measures[piece], number)
+                    for part, pictures in zip(parts, (images, face, mask), strict=True):
+                        part.append(pictures.permute(0, 2, 3, 1).float().cpu().contiguous().numpy())
+            seen, expected, masks = (np.concatenate(part) for part in parts)
+            found = blending.usual_disagreement(seen, expected, masks[..., 0], blending.OcclusionSettings())
+            model.usual[number] = torch.from_numpy(found)
 
     def rate(self, share: float) -> float:
         """Learning rate after ``share`` of the budget."""

@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
+import blending.hair as module
 from blending import BEST, BlendState, compose
 from blending.hair import SIDE, bared, hair
 from tests.blending.scenes import smooth_noise
@@ -48,7 +49,9 @@ def truth() -> np.ndarray:
 
 class TestHair:
     def test_a_lock_over_the_forehead_is_found(self):
-        found, true = hair(drawn(lock), OUTLINE, BROWS) > 0.5, truth()
+        inside = np.zeros((SIDE, SIDE), np.uint8)
+        cv2.fillConvexPoly(inside, OUTLINE.round().astype(np.int32), (1,))
+        found, true = (hair(drawn(lock), OUTLINE, BROWS) > 0.5) & (inside > 0), truth()
         assert (found & true).sum() / (found | true).sum() > 0.7
 
     def test_without_brows_too(self):
@@ -104,7 +107,7 @@ class TestBared:
 class TestCompose:
     ZOOM = 4
 
-    def blended(self, strength: float = 1.0, state: BlendState | None = None, face: np.ndarray | None = None):
+    def blended(self, strength: float = 1.0, face: np.ndarray | None = None, enhance=None):
         size = SIDE * self.ZOOM
         frame = (np.clip(cv2.resize(drawn(lock), (size, size)), 0, 1) * 255).astype(np.uint8)
         face = cv2.resize(drawn(skin=np.float32([0.7, 0.5, 0.45])), (128, 128)) if face is None else face
@@ -112,7 +115,7 @@ class TestCompose:
         settings = dataclasses.replace(BEST, mask=dataclasses.replace(BEST.mask, hair=strength))
         result = compose(
             frame, face, None, matrix, polygon=OUTLINE * self.ZOOM, cover=[part * self.ZOOM for part in BROWS],
-            settings=settings, state=state,
+            settings=settings, enhance=enhance,
         )  # fmt: skip
         deep = cv2.erode(truth().astype(np.uint8), np.ones((5, 5), np.uint8))
         deep = cv2.resize(deep, (size, size), interpolation=cv2.INTER_NEAREST) > 0
@@ -147,8 +150,74 @@ class TestCompose:
         around = np.s_[30 * self.ZOOM : 36 * self.ZOOM, 13 * self.ZOOM : 14 * self.ZOOM]
         assert out[around].mean() < 90
 
-    def test_filtered_along_the_track(self):
-        state = BlendState(BEST.temporal)
-        for _ in range(3):
-            frame, result, deep = self.blended(state=state)
+    def test_between_the_outline_and_where_the_swap_ends_too(self):
+        """The swap reaches a little beyond the outline; a lock must not be cut there."""
+        frame, result, _ = self.blended()
+        size = SIDE * self.ZOOM
+        blank = np.zeros((size, size), np.uint8)
+        rims = [cv2.fillPoly(blank.copy(), [(self.ZOOM * (CENTER + grown * (OUTLINE - CENTER))).astype(np.int32)], 1)
+                for grown in (1.0, 1.06)]  # fmt: skip
+        middle = np.zeros((size, size), bool)
+        middle[:, 38 * self.ZOOM : 47 * self.ZOOM] = True
+        rim = (rims[1] > rims[0]) & middle & (np.mgrid[:size, :size][0] < 20 * self.ZOOM)
+        assert rim.sum() > 50
+        assert np.abs(result.image[rim].astype(int) - frame[rim]).max() <= 2
+
+    def test_half_the_strength_is_between(self):
+        def beside(image):
+            cv2.rectangle(image, (8, 10), (14, 36), tuple(map(float, DARK)), -1)
+
+        face = cv2.resize(drawn(beside), (128, 128))
+        found = hair(drawn(beside), OUTLINE, BROWS, cheeks=True)
+        none, half, full = (bared(face, found, OUTLINE, strength) for strength in (0.0, 0.5, 1.0))
+        np.testing.assert_allclose(none, face, atol=1e-4)
+        np.testing.assert_allclose(half, (none + full) / 2, atol=1e-4)
+        assert np.abs(full - face).max() > 0.2
+
+    def test_with_an_upscaler(self):
+        def twice(face):
+            return cv2.resize(face, None, fx=2, fy=2, interpolation=cv2.INTER_CUBIC)
+
+        frame, result, deep = self.blended(enhance=twice)
         np.testing.assert_array_equal(result.image[deep], frame[deep])
+
+
+class TestTrack:
+    """Hair is looked for in every third frame and filtered in between."""
+
+    def run(self, frames: int, hair_until: int, every: int, monkeypatch, reset_at: int = -1):
+        looks, seen = [], []
+        real = module.hair
+        monkeypatch.setattr(module, "hair", lambda *a, **k: looks.append(len(seen)) or real(*a, **k))
+        state = BlendState(dataclasses.replace(BEST.temporal, hair=every))
+        size = SIDE * 4
+        face = cv2.resize(drawn(), (128, 128))
+        matrix = np.array([[128 / size, 0, 0], [0, 128 / size, 0]])
+        for k in range(frames):
+            if k == reset_at:
+                state.reset()
+            picture = drawn(lock) if k < hair_until else drawn()
+            frame = (np.clip(cv2.resize(picture, (size, size)), 0, 1) * 255).astype(np.uint8)
+            brows = [part * 4 for part in BROWS]
+            result = compose(frame, face, None, matrix, polygon=OUTLINE * 4, cover=brows, state=state)
+            inside = cv2.resize(truth().astype(np.uint8), (size, size), interpolation=cv2.INTER_NEAREST) > 0
+            seen.append(float(result.full_alpha()[inside].mean()))
+        return sorted(set(looks)), seen
+
+    def test_every_third_frame(self, monkeypatch):
+        assert self.run(8, 8, 3, monkeypatch)[0] == [0, 3, 6]
+
+    def test_without_a_filter_every_frame(self, monkeypatch):
+        looks, seen = self.run(4, 2, 0, monkeypatch)
+        assert looks == [0, 1, 2, 3]
+        assert seen[2] > seen[1] + 0.2
+
+    def test_it_goes_slowly(self, monkeypatch):
+        seen = self.run(12, 3, 3, monkeypatch)[1]
+        assert seen[0] == pytest.approx(seen[2], abs=0.02)
+        assert seen[0] < seen[4] < seen[11]
+
+    def test_a_cut_looks_at_once(self, monkeypatch):
+        looks, seen = self.run(6, 4, 3, monkeypatch, reset_at=4)
+        assert 4 in looks
+        assert seen[4] > seen[3] + 0.2

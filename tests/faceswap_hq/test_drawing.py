@@ -10,6 +10,7 @@ import torch
 from blending import BEST, OcclusionSettings
 from faceswap_hq import drawing, media
 from faceswap_hq.faces import alignment
+from faceswap_hq.model.autoencoder import UNKNOWN
 from faceswap_hq.planning import Plan, RenderSettings
 
 SIDE = 64
@@ -88,8 +89,9 @@ def test_a_decoder_that_is_usually_wrong_by_anything_finds_nothing(shown):
     frames, bare = shown
     cover(frames, range(COUNT))
     model = Perfect(bare)
-    model.usual[0] = 1
+    model.usual[0] = UNKNOWN
     assert all(found.visible is None for found in drawn(frames, model).values())
+    assert model.drawn == 0
 
 
 def test_a_bare_face_costs_one_look_a_batch(shown):

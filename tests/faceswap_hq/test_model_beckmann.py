@@ -10,9 +10,11 @@ import torch
 from faceswap_hq.errors import UserError
 from faceswap_hq.faces import expression
 from faceswap_hq.model import ModelSettings, SwapAutoencoder
+from faceswap_hq.training.data import load_person
 from faceswap_hq.training.devices import open_fabric
 from faceswap_hq.training.loop import Budget, train
 from faceswap_hq.training.losses import LossSettings
+from faceswap_hq.training.preview import sheet
 from faceswap_hq.training.run import load_model
 from faceswap_hq.training.settings import load_preset
 from faceswap_hq.training.trainer import Trainer
@@ -37,12 +39,28 @@ def model() -> SwapAutoencoder:
 def forgetful(monkeypatch) -> None:
     """EfficientNet looks at 512 remembered faces for every preview: minutes, for nothing that is tested here."""
     monkeypatch.setattr(Trainer, "remember", lambda self: None)
+    monkeypatch.setattr(Trainer, "judge", lambda self: None)
 
 
 @pytest.fixture(scope="module")
 def pair(tmp_path_factory) -> list:
     folder = tmp_path_factory.mktemp("facesets")
     return [write_faceset(folder / f"{name}.faceset", seed=seed) for name, seed in (("anna", 1), ("ben", 2))]
+
+
+def test_looking_at_a_model_leaves_its_frozen_encoder_in_evaluation(pair, tmp_path):
+    """Its batch statistics are everybody's: they must not move while a person is added."""
+    base = SwapAutoencoder(LITTLE, ["anna", "ben"])
+    cem = load_person(write_faceset(tmp_path / "cem.faceset", seed=3), 32, TRAIN.coverage)
+    trainer = Trainer(TRAIN, [cem], CPU, base=base)
+    assert trainer.model.training
+    assert not trainer.model.encoder.training
+    few = replace(cem, images=cem.images[:2], weights=cem.weights[:2], measures=cem.measures[:2])
+    trainer.people = [few]
+    for look in (trainer.judge, lambda: sheet(trainer.model, [few], rows=1, first=2)):
+        look()
+        assert trainer.model.training
+        assert not any(module.training for module in trainer.model.encoder.modules())
 
 
 def test_the_preset_has_the_published_sizes():

@@ -233,6 +233,9 @@ def test_a_person_added_later(pair, tmp_path):
         assert torch.equal(old.rest[person], new.rest[person])
     assert not torch.equal(new.decoders[2].head.weight, old.decoders[0].head.weight)
     assert new.codes[2].abs().sum() > 0
+    assert 0 < old.usual.max() < 1  # how wrong each is usually drawn was measured
+    assert torch.equal(old.usual, new.usual[:2])
+    assert 0 < new.usual[2].max() < 1
     begun = Trainer(SETTINGS, [load_person(cem, 32, SETTINGS.coverage)], CPU, base=old).model.decoders
     assert not torch.allclose(begun[2].views.pictures, begun[0].views.pictures, atol=0.1)  # cem's, not anna's
     again = tmp_path / "again"
