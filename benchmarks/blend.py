@@ -3,8 +3,8 @@
     python benchmarks/blend.py [--repeats 7] [--threads 1] [-o FILE]
 
 Pictures are made on the spot. A "256-px face" is one whose oval is 256 pixels high in the frame. Everything that is
-compared runs in turn, on OpenCV's ``--threads``; each time is the median of several calls, each rate the mean of a dozen
-frames of a track, which do not all cost the same.
+compared runs in turn, on OpenCV's ``--threads``; each time is the median of several calls, each rate the mean of a
+dozen frames of a track, which do not all cost the same.
 """
 
 from __future__ import annotations
