@@ -243,7 +243,7 @@ def _train(
                 saved = seconds
                 _save(run, trainer)
     _log(run, trainer, running, speed)
-    _save(run, trainer)
+    _save(run, trainer, last=True)
     sheet = _preview(run, trainer)
     return Result(
         run=run, progress=trainer.progress, losses=running, faces_per_second=speed,
@@ -306,11 +306,13 @@ def _preview(run: Path, trainer: Trainer) -> Path:
     return preview.write_sheet(trainer.shown, trainer.people, run / "previews", trainer.progress.step, trainer.first)
 
 
-def _save(run: Path, trainer: Trainer) -> None:
+def _save(run: Path, trainer: Trainer, last: bool = False) -> None:
+    """Checkpoint and export; how wrong faces are usually drawn is measured for the ``last`` of a session alone."""
     if not trainer.fabric.is_global_zero:
         return
     trainer.remember()
-    trainer.judge()
+    if last:
+        trainer.judge()
     newest = next(iter(checkpoints.found(run)), None)
     if newest is None or checkpoints.progress_of(newest) != trainer.progress:
         checkpoints.save(
