@@ -237,13 +237,13 @@ class TemporalSettings:
 class BlendSettings:
     """Everything :func:`blending.compose` can be told. The defaults are the preset ``best``.
 
-    Occlusion is off in it: with a model trained for a few minutes it takes eyes and teeth, which the decoder does not
-    draw well yet, for things in front of the face. Naming the section (``occlusion: {}`` in YAML) switches it on.
+    Occlusion is off in it: a grimace that the model never saw leaves creases of the target's in the new face. Naming
+    the section (``occlusion: {}`` in YAML) switches it on.
     """
 
     color: ColorSettings = field(default_factory=ColorSettings)
     mask: MaskSettings = field(default_factory=MaskSettings)
-    occlusion: OcclusionSettings = field(default_factory=OcclusionSettings)
+    occlusion: OcclusionSettings = field(default_factory=lambda: OcclusionSettings(strength=0))
     poisson: PoissonSettings = field(default_factory=PoissonSettings)
     detail: DetailSettings = field(default_factory=DetailSettings)
     temporal: TemporalSettings = field(default_factory=TemporalSettings)

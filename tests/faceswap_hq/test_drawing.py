@@ -15,7 +15,7 @@ from faceswap_hq.planning import Plan, RenderSettings
 
 SIDE = 64
 COUNT = 8
-SETTINGS = RenderSettings(source=1, target=0)
+SETTINGS = RenderSettings(source=1, target=0, blend=replace(BEST, occlusion=OcclusionSettings()))
 
 
 class Perfect:
@@ -114,7 +114,7 @@ def test_without_what_it_takes_nothing_is_looked_for(shown, why):
     model, settings, plan = Perfect(bare), SETTINGS, planned(known=why != "not planned")
     cover(frames, range(COUNT))
     if why == "switched off":
-        settings = replace(settings, blend=replace(BEST, occlusion=OcclusionSettings(strength=0)))
+        settings = replace(settings, blend=BEST)
     if why == "target unknown":
         settings = replace(settings, target=None)
     assert all(found.visible is None for found in drawn(frames, model, settings, plan).values())
