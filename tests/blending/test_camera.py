@@ -13,8 +13,9 @@ from blending.compose import prepare
 from tests.blending.scenes import Scene, scene
 
 SCENE = scene(height=170, size=160)
-MOTION = dataclasses.replace(BEST, detail=DetailSettings(sharpness=0, motion=1, noise=0, compression=0))
-BLOCKS = dataclasses.replace(BEST, detail=DetailSettings(sharpness=0, motion=0, noise=0, compression=1))
+BASE = dataclasses.replace(BEST, mask=dataclasses.replace(BEST.mask, refine=0))  # an edge that blur does not move
+MOTION = dataclasses.replace(BASE, detail=DetailSettings(sharpness=0, motion=1, noise=0, compression=0))
+BLOCKS = dataclasses.replace(BASE, detail=DetailSettings(sharpness=0, motion=0, noise=0, compression=1))
 NO_BLOCKS = dataclasses.replace(BLOCKS, detail=dataclasses.replace(BLOCKS.detail, compression=0))
 NOISE = dataclasses.replace(BEST, detail=DetailSettings(sharpness=0, motion=0, noise=1, hold=1, compression=0))
 
