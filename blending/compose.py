@@ -166,7 +166,7 @@ def prepare(
         matrix = np.concatenate([linear, (matrix[:, 2] - linear @ shift)[:, None]], axis=1)
         points, outline = (None if part is None else part * zoom + shift for part in (points, outline))
         cover = [np.asarray(part, np.float64)[:, :2] * zoom + shift for part in cover]
-        target, corner = _as_float(cv2.resize(area, size, interpolation=cv2.INTER_AREA)), (0, 0)
+        target, corner = _as_float(region.reduced(area, size)), (0, 0)
     if settings.mask.hair > 0 and outline is not None:
         fine, visible = hair.parted(
             target, fine, visible, region.shifted(matrix, (*corner, 0, 0)), face.shape[0], outline, cover, corner,
@@ -395,6 +395,9 @@ def _correct(
 def _write(out: Array, area: Array, source: Array, alpha: Array, domain: Array) -> None:
     """Composite into ``out``, where alpha is above 0 only."""
     _, source = cv2.threshold(source, 0.0, 0.0, cv2.THRESH_TOZERO)
-    drawn = cv2.convertScaleAbs(source, alpha=255.0) if out.dtype == np.uint8 else np.minimum(source, 1.0)
-    blended = cv2.blendLinear(drawn, area, alpha, 1 - alpha)
+    _, source = cv2.threshold(source, 1.0, 1.0, cv2.THRESH_TRUNC, dst=source)
+    # OpenCV blends float32 several times as fast as uint8
+    blended = cv2.blendLinear(source, _as_float(area), alpha, 1 - alpha)
+    if out.dtype == np.uint8:
+        blended = cv2.convertScaleAbs(blended, alpha=255.0)
     cv2.copyTo(blended, domain, out)

@@ -35,6 +35,16 @@ def reduction(matrix: Array, settings: BlendSettings) -> float:
     return max(1.0, 1 / (scale_of(matrix) * most))
 
 
+def reduced(image: Array, size: tuple[int, int]) -> Array:
+    """A picture made smaller to (width, height): interpolated to a whole multiple of that, then averaged.
+
+    Averaging over fractions of pixels, OpenCV's INTER_AREA, gives much the same at several times the cost.
+    """
+    block = max(1, int(min(image.shape[1] / size[0], image.shape[0] / size[1])))
+    multiple = cv2.resize(image, (block * size[0], block * size[1]), interpolation=cv2.INTER_LINEAR)
+    return multiple if block == 1 else cv2.resize(multiple, size, interpolation=cv2.INTER_AREA)
+
+
 def hull_points(polygon: Array | None, matrix: Array, settings: BlendSettings) -> Array | None:
     """Points in frame pixels, (K, 2), whose hull limits the swap as the settings say; None where no hull does."""
     if polygon is None or settings.mask.shape in ("learned", "square"):
@@ -119,10 +129,7 @@ def _from_the_sides(region: Array, matrix: Array, settings: BlendSettings) -> Ar
 def seen_region(visible: Array, matrix: Array, target: Array, size: float, box: Box) -> Array:
     """What can be seen of the face, from the crop into the box, its outline pulled to the frame's edges."""
     shape = (box[3] - box[1], box[2] - box[0])
-    warped = cv2.warpAffine(
-        visible, shifted(matrix, box), shape[::-1],
-        flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP, borderMode=cv2.BORDER_REPLICATE,
-    )  # fmt: skip
+    warped = _warp_mask(visible, shifted(matrix, box), shape, cv2.BORDER_REPLICATE)
     radius = max(1, round(_TRACED * size))
     guide = cv2.cvtColor(target, cv2.COLOR_RGB2GRAY)
     grid = max(1, radius // 2)
@@ -167,10 +174,14 @@ def _drawn_in(face_mask: Array, amount: float) -> Array:
     return cv2.addWeighted(less, 1 - reach % 1, more, reach % 1, 0)
 
 
-def _warp_mask(face_mask: Array, matrix: Array, shape: tuple[int, int]) -> Array:
-    """The learned mask in the box, by way of half its resolution: it is smooth, and warping is what costs."""
+def _warp_mask(
+    face_mask: Array, matrix: Array, shape: tuple[int, int], border: int = cv2.BORDER_CONSTANT
+) -> Array:
+    """A mask of the crop in the box, by way of half its resolution: it is smooth, and warping is what costs."""
     half = (-(-shape[1] // 2), -(-shape[0] // 2))
     coarse = np.hstack([2 * matrix[:, :2], matrix[:, 2:] + 0.5 * matrix[:, :2].sum(axis=1, keepdims=True)])
-    warped = cv2.warpAffine(face_mask, coarse, half, flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP)
+    warped = cv2.warpAffine(
+        face_mask, coarse, half, flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP, borderMode=border
+    )
     large = cv2.resize(warped, (2 * half[0], 2 * half[1]), interpolation=cv2.INTER_LINEAR)[: shape[0], : shape[1]]
     return np.clip(large, 0.0, 1.0)
