@@ -1,4 +1,4 @@
-"""Batches with as many reals as fakes, and often a fake beside the very frame it was made from."""
+"""Batches with as many reals as fakes, often a fake beside the very frame it was made from, and old data among new."""
 
 from __future__ import annotations
 
@@ -58,3 +58,23 @@ class BalancedBatches:
         while True:
             for index in self._generator.permutation(len(crops)):
                 yield crops[index]
+
+
+class ReplayBatches:
+    """Batches of which half is new and half is old data (rehearsal, against forgetting).
+
+    Robins, "Catastrophic forgetting, rehearsal and pseudorehearsal", Connection Science 7, 1995.
+
+    Args:
+        new: Draws what is to be learned.
+        old: Draws what is not to be forgotten.
+    """
+
+    def __init__(self, new: BalancedBatches, old: BalancedBatches) -> None:
+        self._new, self._old = new, old
+        self.per_epoch = new.per_epoch
+
+    def draw(self) -> tuple[np.ndarray, np.ndarray]:
+        """The next batch, as :meth:`BalancedBatches.draw`."""
+        images, labels = zip(self._new.draw(), self._old.draw(), strict=True)
+        return np.concatenate(images), np.concatenate(labels)

@@ -22,7 +22,7 @@ from stress.detectors.card import DetectorCard
 from stress.detectors.detector import Detector
 from stress.evaluation.metrics import auc, curve
 from stress.training.augment import augment
-from stress.training.batches import BalancedBatches
+from stress.training.batches import BalancedBatches, ReplayBatches
 from stress.training.freezing import freeze
 from stress.training.holdout import Held, hold_out
 from stress.training.norms import refresh_norms
@@ -107,6 +107,7 @@ def train(
     fake: Sequence[Crops],
     settings: TrainSettings,
     *,
+    replay: Sequence[Crops] = (),
     progress: Callable[..., None] | None = None,
     on_epoch: Callable[[Epoch], None] | None = None,
 ) -> Detector:
@@ -115,13 +116,15 @@ def train(
     Batches are half real and half fake. Some people are held out (with every clip that shows one of them and someone
     else left aside): the weights of the epoch with the lowest loss on them are kept, and the threshold is the one with
     the highest Youden index (TPR - FPR) on their frames. With too few people for that, the last weights and the old
-    threshold are kept, and the card says so.
+    threshold are kept, and the card says so. With ``replay``, half of each batch is old data, and people of the old
+    data are held out too.
 
     Args:
         detector: Where to start.
         real: Faces of real clips, at the detector's input size.
         fake: Faces of fakes.
         settings: How to train.
+        replay: Clips of the data the detector was made for, reals and fakes, to train on beside the new ones.
         progress: Called after every step, with ``note``.
         on_epoch: Called after every epoch.
 
@@ -129,17 +132,19 @@ def train(
         The trained detector, in evaluation mode, with threshold and training data in its card.
 
     Raises:
-        ValueError: One of the classes is empty.
+        ValueError: One of the classes is empty, or ``replay`` has one class only, or its batch is no multiple of 4.
     """
     if not real or not fake:
         raise ValueError(f"training needs reals and fakes, not {len(real)} and {len(fake)}")
-    held = hold_out([*real, *fake], settings.validation, settings.seed)
+    held = [hold_out([*real, *fake], settings.validation, settings.seed)]
+    if replay:
+        held.append(hold_out(replay, settings.validation, settings.seed))
     module = copy.deepcopy(detector.module)
     trained = Detector(card=detector.card, module=module, name=detector.name)
     generator = np.random.default_rng([settings.seed, 1])
-    reals, fakes = ([item for item in held.train if item.clip.label == label] for label in (REAL, FAKE))
-    batches = BalancedBatches(reals, fakes, settings.batch, generator)
-    seen = _frames(held.validation, _MAX_VALIDATION_FRAMES)
+    parts = [_batches(part.train, settings.batch // len(held), generator) for part in held]
+    batches = ReplayBatches(*parts) if replay else parts[0]
+    seen = _frames([item for part in held for item in part.validation], _MAX_VALIDATION_FRAMES)
     with torch.random.fork_rng(devices=[trained.device] if trained.device.type == "cuda" else []):
         torch.manual_seed(settings.seed)
         _run(trained, batches, seen, settings, generator, progress, on_epoch)
@@ -148,9 +153,14 @@ def train(
     return trained
 
 
+def _batches(crops: Sequence[Crops], size: int, generator: np.random.Generator) -> BalancedBatches:
+    reals, fakes = ([item for item in crops if item.clip.label == label] for label in (REAL, FAKE))
+    return BalancedBatches(reals, fakes, size, generator)
+
+
 def _run(
     trained: Detector,
-    batches: BalancedBatches,
+    batches: BalancedBatches | ReplayBatches,
     seen: tuple[np.ndarray, np.ndarray],
     settings: TrainSettings,
     generator: np.random.Generator,
@@ -273,7 +283,7 @@ def youden_threshold(scores: np.ndarray, labels: np.ndarray) -> float:
 
 
 def _card(
-    trained: Detector, seen: tuple[np.ndarray, np.ndarray], held: Held, settings: TrainSettings
+    trained: Detector, seen: tuple[np.ndarray, np.ndarray], held: Sequence[Held], settings: TrainSettings
 ) -> DetectorCard:
     """The card with the threshold chosen on the held-out people and what was trained on."""
     images, labels = seen
@@ -281,8 +291,8 @@ def _card(
     if len(labels):
         threshold = youden_threshold(trained.fake_probability(images), labels)
         source = (
-            f"highest Youden index (TPR - FPR) on {len(labels)} frames of {len(held.validation)} clips of "
-            f"{len(held.people)} people held out from training (seed {settings.seed})"
+            f"highest Youden index (TPR - FPR) on {len(labels)} frames of {sum(len(each.validation) for each in held)} "
+            f"clips of {sum(len(each.people) for each in held)} people held out from training (seed {settings.seed})"
         )
     else:
         threshold = old.threshold
@@ -291,16 +301,18 @@ def _card(
         old,
         threshold=threshold,
         threshold_source=source,
-        training_data=_data(old, held.train),
+        training_data=_data(old, held),
         base_metrics=None,
         sha256=None,
     )
 
 
-def _data(old: DetectorCard, crops: Sequence[Crops]) -> str:
-    clips = [item.clip for item in crops]
+def _data(old: DetectorCard, held: Sequence[Held]) -> str:
+    clips = [item.clip for item in held[0].train]
     fakes = sum(clip.label for clip in clips)
     names = ", ".join(sorted({clip.dataset for clip in clips}))
     people = len({person for clip in clips for person in clip.people})
     now = f"{fakes} fakes and {len(clips) - fakes} reals of {people} people ({names})"
+    if len(held) > 1:
+        now += f", beside {len(held[1].train)} clips of the old data"
     return now if old.training_data == "unknown" else f"{old.training_data}; then {now}"

@@ -13,7 +13,7 @@ from stress.detectors.zoo import build
 from stress.evaluation.scoring import score
 from stress.training import TrainSettings, train
 from stress.training.augment import augment
-from stress.training.batches import BalancedBatches
+from stress.training.batches import BalancedBatches, ReplayBatches
 from stress.training.freezing import freeze
 from stress.training.holdout import hold_out
 from stress.training.supervised import youden_threshold
@@ -43,6 +43,37 @@ def _sides(data: list[Crops]) -> tuple[list[Crops], list[Crops]]:
 def _auc(detector: Detector, data: list[Crops]) -> float:
     table = score(detector, data)
     return float(roc_auc_score(table.label, table.score))
+
+
+def _contrary(seed: int, people: int = 10) -> list[Crops]:
+    """Blue pictures in which the reals carry the artefact and the fakes don't: learning it undoes what was learned."""
+    data = []
+    for item in crops(people, artefact=14, seed=seed):
+        images = item.images.copy()
+        images[..., 2] = 255
+        flipped = dataclasses.replace(item.clip, label=1 - item.clip.label)
+        data.append(Crops(clip=flipped, frames=item.frames, images=images))
+    return data
+
+
+def test_replay_keeps_what_fine_tuning_would_forget():
+    old, old_unseen, new = crops(10, artefact=14), crops(8, artefact=14, seed=5), _contrary(1)
+    start = train(_small(), *_sides(old), FAST)
+    assert _auc(start, old_unseen) > 0.95
+    plain = train(start, *_sides(new), FAST)
+    assert _auc(plain, old_unseen) < 0.6
+    replayed = train(start, *_sides(new), FAST, replay=old)
+    assert _auc(replayed, old_unseen) > 0.8
+    assert "clips of the old data" in replayed.card.training_data
+
+
+def test_replay_batches_are_half_old():
+    old, new = crops(4, artefact=0), _contrary(1, people=4)
+    parts = [BalancedBatches(*_sides(data), 8, np.random.default_rng(0)) for data in (new, old)]
+    images, labels = ReplayBatches(*parts).draw()
+    blue = (images[..., 2] == 255).all((1, 2))
+    assert blue.tolist() == [True] * 8 + [False] * 8
+    assert labels.tolist() == [1, 0] * 8
 
 
 def test_learns_an_artefact_that_is_there_and_finds_nothing_where_nothing_is():
