@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -12,12 +12,33 @@ import pandas as pd
 from faceswap_hq import __version__ as toolkit_version
 from faceswap_hq.console import progress as show_progress
 from faceswap_hq.errors import UserError
+from stress import records
 from stress.data.splits import Split, split
+from stress.evaluation import gate, ladder
 from stress.evaluation.audit import audit
-from stress.evaluation.comparison import DEFINITIONS, LEVELS, Bootstrap, both_labels, figures, keys_of
-from stress.evaluation.metrics import MEANING, METRICS, to_videos
-from stress.evaluation.out_of_fold import FineTune, FoldScores, Progress, Scorer, fine_tune, key_of, score_clips
+from stress.evaluation.comparison import (
+    DEFINITIONS,
+    Bootstrap,
+    Condition,
+    both_labels,
+    figures,
+    keys_of,
+    measure,
+)
+from stress.evaluation.metrics import MEANING, METRICS, VIDEO_SCORES
+from stress.evaluation.out_of_fold import (
+    FineTune,
+    FoldScores,
+    Material,
+    Progress,
+    Scorer,
+    fine_tune,
+    key_of,
+    score_clips,
+)
+from stress.evaluation.store import FoldStore
 from stress.results import FORMAT, VERSION, Outcome, as_record, environment, json_safe, save
+from stress.strategies import STRATEGIES, Strategy
 
 if TYPE_CHECKING:
     from stress.data.crops import Crops, Excluded
@@ -30,9 +51,15 @@ class ExperimentSettings:
     """How the experiment is run.
 
     Args:
-        folds: Highest number of fine-tunings, at least 2; the people decide how many are possible and needed.
+        folds: Highest number of folds, at least 2; the people decide how many are possible and needed.
         finetune: Whether to fine-tune at all.
+        strategies: Ways to fine-tune; the first that can be done is the main one. Those with replay are left out where
+            there are no base data.
+        seeds: Fine-tunings of each strategy and fold, with seeds of their own, at least 1.
         training: :class:`stress.training.TrainSettings` of the fine-tuning, or None for 20 epochs at 3e-4.
+        video_score: How a video's score is made of its frames', see :data:`stress.evaluation.metrics.VIDEO_SCORES`.
+        gate: Whether to stop where the detector misses its card's claims on the base data.
+        gate_tolerance: By how much it may, in [0, 1].
         resamples: Resamples of the people behind every interval, at least 100.
         confidence: Nominal coverage of the intervals, in (0, 1).
         audit_limit: One-feature AUC from which a shortcut is reported, in (0.5, 1].
@@ -41,7 +68,12 @@ class ExperimentSettings:
 
     folds: int = 6
     finetune: bool = True
+    strategies: tuple[Strategy, ...] = STRATEGIES
+    seeds: int = 3
     training: Any = None
+    video_score: str = "mean"
+    gate: bool = True
+    gate_tolerance: float = 0.05
     resamples: int = 1000
     confidence: float = 0.95
     audit_limit: float = 0.8
@@ -50,6 +82,10 @@ class ExperimentSettings:
     def __post_init__(self) -> None:
         checks = {
             "folds": self.folds >= 2,
+            "strategies": len(self.strategies) > 0 and len(set(self.strategies)) == len(self.strategies),
+            "seeds": self.seeds >= 1,
+            "video_score": self.video_score in VIDEO_SCORES,
+            "gate_tolerance": 0 <= self.gate_tolerance <= 1,
             "resamples": self.resamples >= 100,
             "confidence": 0 < self.confidence < 1,
             "audit_limit": 0.5 < self.audit_limit <= 1,
@@ -58,6 +94,13 @@ class ExperimentSettings:
         for name, fine in checks.items():
             if not fine:
                 raise ValueError(f"{name} = {getattr(self, name)!r} is out of range")
+
+    @property
+    def bootstrap(self) -> Bootstrap:
+        """How intervals are made."""
+        return Bootstrap(
+            resamples=self.resamples, confidence=self.confidence, seed=self.seed, video_score=self.video_score
+        )
 
 
 def run(
@@ -69,6 +112,10 @@ def run(
     excluded: Sequence[Excluded] = (),
     progress: Progress = show_progress,
     finetune: FineTune | None = None,
+    *,
+    rungs: Mapping[str, Sequence[Crops]] | None = None,
+    store: FoldStore | None = None,
+    say: Callable[[str], None] = lambda text: None,
 ) -> Outcome:
     """Stress a detector: before, and where the people allow it fine-tuning and after.
 
@@ -82,64 +129,88 @@ def run(
         progress: Shows progress (:func:`faceswap_hq.console.progress` or one with its signature).
         finetune: ``finetune(detector, reals, fakes, training, progress=...) -> detector``; by default
             :func:`stress.training.supervised.train`.
+        rungs: The quality ladder: name of a blending stage -> faces of the same swaps with the stages up to it, from
+            crude to best. The detectors that were fine-tuned on ``fake_crops`` are asked about them.
+        store: Keeps what every fine-tuning gave, so that a run that was cut off goes on.
+        say: Told what the person should know while it runs.
 
     Returns:
         Results and scores. A clip the detector fails on, and a fold whose fine-tuning fails, are named under
         ``failures`` and take no part.
 
     Raises:
-        UserError: There is no fake or no real to score.
+        UserError: There is no fake or no real to score, or the detector misses its own claim (the gate).
     """
     settings = settings or ExperimentSettings()
     failures: list[dict[str, str]] = []
     given = [*fake_crops, *real_crops]
-    with progress("scoring", len(given) + len(base_crops or ()), unit="clips") as advance:
-        before = score_clips(detector, given, group="stress", failures=failures, advance=advance)
-        base_before = score_clips(detector, base_crops or (), group="base", failures=failures, advance=advance)
-    crops, base = _scored(given, "stress", before), _scored(base_crops or (), "base", base_before)
+    others = {ladder.group(name): items for name, items in (rungs or {}).items()}
+    warnings = []
+    with progress("scoring", len(base_crops or ()) + len(given) + sum(map(len, others.values())), unit="clips") as step:
+        base_before = score_clips(detector, base_crops or (), group="base", failures=failures, advance=step)
+        base = _scored(base_crops or (), "base", base_before)
+        if len(base_before) and not both_labels(base_before):
+            base, base_before = [], base_before.iloc[:0]
+            warnings.append("The base data has only one kind of clip: no drop and no forgetting can be given.")
+        passed = _gate(detector, base, base_before, settings)
+        before = score_clips(detector, given, group="stress", failures=failures, advance=step)
+        more = [
+            score_clips(detector, items, group=name, failures=failures, advance=step) for name, items in others.items()
+        ]
+    crops = _scored(given, "stress", before)
     if not both_labels(before):
-        fakes, reals = len(_of(crops, 1)), len(_of(crops, 0))
+        fakes, reals = (sum(item.clip.label == label for item in crops) for label in (1, 0))
         raise UserError(
             f"There is nothing to compare: {fakes} fakes and {reals} reals could be scored.",
             f"{len(excluded)} clips were excluded, {len(failures)} failed; both kinds are needed.",
         )
-    warnings = []
-    if len(base_before) and not both_labels(base_before):
-        base, base_before = [], base_before.iloc[:0]
-        warnings.append("The base data has only one kind of clip: no drop and no forgetting can be given.")
 
     clips = [item.clip for item in crops]
-    folds, training = Split(reason="not asked for"), None
+    folds, training = Split(reason="not asked for"), settings.training
     if settings.finetune:
         folds = split(clips, folds=settings.folds, seed=settings.seed)
-    tuned = FoldScores()
+    tuned: dict[Strategy, FoldScores] = {}
     if folds.folds:
-        finetune, training = finetune or _train(), settings.training or _training(settings.seed)
-        tuned = fine_tune(
-            detector, crops, base, folds.folds, training, finetune=finetune, failures=failures, progress=progress
-        )
-    scores = pd.concat([part for part in (before, base_before, *tuned.scores) if len(part)], ignore_index=True)
-    people = {key_of(item, "stress"): item.clip.people for item in crops}
-    people |= {key_of(item, "base"): item.clip.people for item in base}
-    bootstrap = Bootstrap(resamples=settings.resamples, confidence=settings.confidence, seed=settings.seed)
-    found = figures(scores, people, bootstrap)
-    claims = _claims(detector.card, found["conditions"])
+        training = training or _training(settings.seed)
+        material = Material(stress=crops, base=base, others=others)
+        tuned = _tuned(detector, material, folds, before, training, settings, finetune, failures, progress, store)
+    elif settings.finetune:
+        say(f"No fine-tuning: {folds.reason}.")
+    parts = [before, base_before, *more, *(part for scores in tuned.values() for part in scores.scores)]
+    scores = pd.concat([part for part in parts if len(part)], ignore_index=True)
+    people = {key_of(item, name): item.clip.people for name, items in _groups(crops, base, others) for item in items}
+    main = next((strategy for strategy, found in tuned.items() if _tested(found)), None)
+    first = scores[(scores.phase == "before") | (scores.strategy == (main.name if main else ""))]
+    found = figures(first, people, settings.bootstrap)
+    strategies = records.strategies(tuned, main, found, scores, people, settings.bootstrap) if main else []
     results = {
         "format": FORMAT,
         "version": VERSION,
         "toolkit": toolkit_version,
         "created": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
         "detector": {**as_record(detector.card), "name": str(getattr(detector, "name", "detector"))},
-        "settings": {**as_record(settings), "training": as_record(training)},
+        "settings": {
+            **as_record(settings),
+            "strategies": [each.name for each in settings.strategies],
+            "training": as_record(training),
+        },
         "environment": environment(),
         "definitions": DEFINITIONS,
         "metrics": {name: {"name": m[0], "meaning": m[1], "better": METRICS[name]} for name, m in MEANING.items()},
+        "gate": passed,
         **found,
-        "claims": claims,
-        "finetune": _finetune_record(folds, tuned, clips, "after" in found["conditions"]),
-        "clips": _clip_table(crops, scores),
-        "audit": audit(_of(crops, 1), _of(crops, 0), base, limit=settings.audit_limit),
-        "warnings": warnings + _below_claim(claims),
+        "strategies": strategies,
+        "ladder": ladder.figures(list(rungs or {}), first, people, settings.bootstrap),
+        "claims": records.claims(detector.card, found["conditions"]),
+        "finetune": records.finetuning(folds, tuned[main] if main else FoldScores(), clips, main),
+        "clips": records.clip_table(crops, first, settings.video_score),
+        "audit": audit(
+            [item for item in crops if item.clip.label == 1],
+            [item for item in crops if item.clip.label == 0],
+            base,
+            limit=settings.audit_limit,
+        ),
+        "warnings": warnings + ([passed["reason"]] if passed["passed"] is False else []),
         "excluded": [
             {"clip": item.clip.id, "label": item.clip.label, "path": str(item.clip.path), "reason": item.reason}
             for item in excluded
@@ -149,8 +220,66 @@ def run(
     return Outcome(results=json_safe(results), scores=scores)
 
 
-def _of(crops: Sequence[Crops], label: int) -> list[Crops]:
-    return [item for item in crops if item.clip.label == label]
+def _gate(
+    detector: Scorer, base: Sequence[Crops], scores: pd.DataFrame, settings: ExperimentSettings
+) -> dict[str, Any]:
+    """What the card claims against what the base data show; stops the run where it falls short."""
+    reference = None
+    claims = getattr(detector.card, "base_metrics", None)
+    if claims and len(scores):
+        people = {key_of(item, "base"): item.clip.people for item in base}
+        tables = {"reference": Condition(tables=(scores,))}
+        reference = {
+            level: {
+                metric: estimate.as_dict()
+                for metric, estimate in measure(tables, [people], settings.bootstrap, level=level)[0][
+                    "reference"
+                ].items()
+            }
+            for level in ("video", "frame")
+        }
+    found = gate.judge(claims, reference, settings.gate_tolerance)
+    if settings.gate and found["passed"] is False:
+        raise gate.stop(found)
+    return found
+
+
+def _tuned(
+    detector: Scorer,
+    material: Material,
+    folds: Split,
+    before: pd.DataFrame,
+    training: Any,
+    settings: ExperimentSettings,
+    finetune: FineTune | None,
+    failures: list[dict[str, str]],
+    progress: Progress,
+    store: FoldStore | None,
+) -> dict[Strategy, FoldScores]:
+    """Every strategy, with every seed, in every fold."""
+    finetune = finetune or _train()
+    strategies = [each for each in settings.strategies if material.base or not each.replay]
+    found = {each: FoldScores() for each in strategies}
+    total = len(strategies) * settings.seeds * len(folds.folds)
+    with progress("fine-tuning", total, unit="fine-tunings") as advance:
+        for strategy in strategies:
+            for seed in range(settings.seeds):
+                one = fine_tune(
+                    detector,
+                    material,
+                    folds.folds,
+                    training,
+                    strategy=strategy,
+                    seed=seed,
+                    before=before,
+                    finetune=finetune,
+                    failures=failures,
+                    advance=advance,
+                    store=store,
+                )
+                found[strategy].scores += one.scores
+                found[strategy].reports += one.reports
+    return found
 
 
 def _train() -> FineTune:
@@ -165,76 +294,18 @@ def _training(seed: int) -> Any:
     return TrainSettings(epochs=20, lr=3e-4, seed=seed)
 
 
+def _tested(found: FoldScores) -> bool:
+    return bool(found.scores) and both_labels(pd.concat(found.scores).query("group == 'stress'"))
+
+
+def _groups(
+    crops: Sequence[Crops], base: Sequence[Crops], others: Mapping[str, Sequence[Crops]]
+) -> list[tuple[str, Sequence[Crops]]]:
+    return [("stress", crops), ("base", base), *others.items()]
+
+
 def _scored(crops: Sequence[Crops], group: str, scores: pd.DataFrame) -> list[Crops]:
     known = set(keys_of(scores))
     return [item for item in crops if key_of(item, group) in known]
 
 
-def _finetune_record(folds: Split, tuned: FoldScores, clips: Sequence[Any], done: bool) -> dict[str, Any]:
-    reason = folds.reason or ("" if done else "no fold gave fakes and reals to test (see failures)")
-    return {
-        "done": done,
-        "reason": reason or None,
-        "scheme": folds.scheme or None,
-        "folds": tuned.reports,
-        "left_out": [clips[i].id for i in folds.left_out],
-    }
-
-
-def _claims(card: Any, conditions: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """What the card claims (``video_auc`` ...), beside what was found on base and stress data."""
-    claims = []
-    for name, value in (getattr(card, "base_metrics", None) or {}).items():
-        level, _, metric = name.partition("_")
-        if level not in LEVELS or metric not in METRICS:
-            continue
-        row: dict[str, Any] = {"level": level, "metric": metric, "claimed": float(value)}
-        for condition in ("reference", "before"):
-            if condition in conditions:
-                row[condition] = conditions[condition][level][metric]["value"]
-        claims.append(row)
-    return claims
-
-
-def _below_claim(claims: Sequence[Mapping[str, Any]], tolerance: float = 0.05) -> list[str]:
-    """A detector that misses its own claim on its own data is being asked wrongly: its drop may mean nothing."""
-    found = []
-    for claim in claims:
-        reached, better = claim.get("reference"), METRICS[claim["metric"]]
-        if reached is not None and better * (claim["claimed"] - reached) > tolerance:
-            found.append(
-                f"On its own kind of data the detector reaches a {claim['level']} {MEANING[claim['metric']][0]} of "
-                f"{reached:.3f}, its card claims {claim['claimed']:.3f}: look for a mistake in how it is asked (crop, "
-                "colours, polarity) before believing the drop."
-            )
-    return found
-
-
-def _clip_table(crops: Sequence[Crops], scores: pd.DataFrame) -> list[dict[str, Any]]:
-    """One row a stress clip: mean score and call before and after, and the real beside a fake."""
-    stress = scores[scores.group == "stress"]
-    before, after = (to_videos(stress[stress.phase == phase]) for phase in ("before", "after"))
-    first = dict(zip(keys_of(before), before.to_dict("records"), strict=True))
-    later = dict(zip(keys_of(after), after.to_dict("records"), strict=True))
-    real_of = {item.clip.source_clip: item.clip.id for item in crops if item.clip.label == 0}
-    rows = []
-    for item in crops:
-        clip, old, new = item.clip, first[key_of(item, "stress")], later.get(key_of(item, "stress"))
-        rows.append(
-            {
-                "clip": clip.id,
-                "dataset": clip.dataset,
-                "label": clip.label,
-                "people": list(clip.people),
-                "source_clip": clip.source_clip,
-                "method": clip.method,
-                "frames": int(old["frames"]),
-                "matched_real": real_of.get(clip.source_clip) if clip.label else None,
-                "before": float(old["score"]),
-                "called_fake_before": bool(old["score"] >= old["threshold"]),
-                "fold": int(new["fold"]) if new else None,
-                "after": float(new["score"]) if new else None,
-                "called_fake_after": bool(new["score"] >= new["threshold"]) if new else None,
-            }
-        )
-    return rows

@@ -21,8 +21,10 @@ DEFINITIONS = {
     "before": "The untouched detector on the stress fakes and their reals.",
     "before_tested": "Before, on the clips that are tested after fine-tuning; recovery starts from here.",
     "after": "Out-of-fold: each clip scored by a detector fine-tuned on clips of other people and other source clips, "
-    "called by that detector's own threshold.",
+    "called by that detector's own threshold. With several seeds, the mean over their detectors.",
     "after_old_threshold": "After, called by the untouched detector's threshold.",
+    "before_calibrated": "Before, on the same clips, called by the threshold that suits the untouched detector best "
+    "(highest TPR - FPR) on the clips that the fold was fine-tuned on: what new data are worth without training.",
     "drop": "Reference minus before. Positive: the stress fakes are harder than what the detector was made for.",
     "recovery": "After minus before, on the same clips. Positive: fine-tuning helped on people it never saw.",
     "recovery_share": "Recovery as a share of the drop, on the same clips; only where the drop is surely above 0.",
@@ -41,17 +43,19 @@ _RATES = {"tpr_at_1pct_fpr": 100, "tpr_at_5pct_fpr": 20}
 
 @dataclass(frozen=True, kw_only=True)
 class Bootstrap:
-    """How intervals are made.
+    """How intervals are made, and the videos' scores that they are for.
 
     Args:
         resamples: Number of resamples of the people.
         confidence: Nominal coverage.
         seed: Of the draws.
+        video_score: How a video's score is made of its frames', see :data:`stress.evaluation.metrics.VIDEO_SCORES`.
     """
 
     resamples: int
     confidence: float
     seed: int
+    video_score: str = "mean"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,7 +85,7 @@ def both_labels(table: pd.DataFrame) -> bool:
 
 def counts(table: pd.DataFrame, people: People) -> dict[str, dict[str, int]]:
     """How much a table holds: clips, frames and people, of fakes and of reals and together."""
-    frames = Counter(keys_of(table))
+    frames = Counter(keys_of(table.drop_duplicates([*CLIP_KEY, "frame"])))  # whatever the number of detectors
     found = {}
     for name, labels in (("fakes", (1,)), ("reals", (0,)), ("all", (0, 1))):
         keys = [key for key in frames if key[2] in labels]
@@ -116,7 +120,8 @@ def measure(
     clips = {key: who for mapping in people for key, who in mapping.items()}
     number = {key: i for i, key in enumerate(clips)}
     samples = {
-        name: [_sample(table, number, level) for table in condition.tables] for name, condition in conditions.items()
+        name: [_sample(table, number, level, settings.video_score) for table in condition.tables]
+        for name, condition in conditions.items()
     }
 
     def statistic(weights: Array) -> dict[str, Array]:
@@ -173,9 +178,9 @@ def measure(
     return result, drawn
 
 
-def _sample(table: pd.DataFrame, number: Mapping[Key, int], level: str) -> Sample:
+def _sample(table: pd.DataFrame, number: Mapping[Key, int], level: str, video_score: str) -> Sample:
     rows = table[[*CLIP_KEY, "fold", "frame", "score", "threshold"]]
-    rows = to_videos(rows) if level == "video" else rows
+    rows = to_videos(rows, video_score) if level == "video" else rows
     return Sample(
         scores=rows.score.to_numpy(np.float64),
         labels=rows.label.to_numpy(np.int64),
@@ -238,7 +243,7 @@ def figures(scores: pd.DataFrame, people: People, bootstrap: Bootstrap) -> dict[
     """Every condition and change of an experiment, at both levels, with what they rest on.
 
     Args:
-        scores: As :class:`stress.results.Outcome` has them.
+        scores: As :class:`stress.results.Outcome` has them, after fine-tuning by one strategy only.
         people: Who is in each clip.
         bootstrap: How intervals are made.
 
@@ -250,19 +255,25 @@ def figures(scores: pd.DataFrame, people: People, bootstrap: Bootstrap) -> dict[
     after, base_after = (_part(scores, group, "after") for group in ("stress", "base"))
     conditions = {"before": Condition(tables=(stress,))}
     changes: dict[str, tuple[str, str, int]] = {}
-    if both_labels(after):
+    seeds = tuple(part for _, part in after.groupby("seed") if both_labels(part))
+    if seeds:
+        tested = _same_clips_each(stress, seeds)
+        old = float(stress.threshold.iloc[0])
         conditions |= {
-            "before_tested": Condition(tables=(_same_clips(stress, after),)),
-            "after": Condition(tables=(after,)),
-            "after_old_threshold": Condition(tables=(after.assign(threshold=float(stress.threshold.iloc[0])),)),
+            "before_tested": Condition(tables=tested),
+            "after": Condition(tables=seeds),
+            "after_old_threshold": Condition(tables=tuple(part.assign(threshold=old) for part in seeds)),
         }
+        calibrated = _calibrated(tested[0], seeds[0])
+        if calibrated is not None:
+            conditions["before_calibrated"] = Condition(tables=(calibrated,))
         changes["recovery"] = ("after", "before_tested", 1)
     own: dict[str, Condition] = {}
     if both_labels(base):
         own["reference"] = Condition(tables=(base,))
-    folds = _base_tables(base_after)
+    folds = tuple(table for _, part in base_after.groupby("seed") for table in _base_tables(part))
     if own and folds:
-        own["base_before"] = Condition(tables=tuple(_same_clips(base, part) for part in folds))
+        own["base_before"] = Condition(tables=_same_clips_each(base, folds))
         own["base_after"] = Condition(tables=folds)
 
     groups = [{key: who for key, who in people.items() if key[0] == group} for group in ("stress", "base")]
@@ -289,6 +300,13 @@ def figures(scores: pd.DataFrame, people: People, bootstrap: Bootstrap) -> dict[
     }
 
 
+def _calibrated(before: pd.DataFrame, after: pd.DataFrame) -> pd.DataFrame | None:
+    """The scores before, with the threshold that was chosen for them on what each clip's fold was fine-tuned on."""
+    chosen = dict(zip(keys_of(after), after.calibrated, strict=True))
+    thresholds = np.array([chosen[key] for key in keys_of(before)])
+    return None if np.isnan(thresholds).any() else before.assign(threshold=thresholds)
+
+
 def _drops(
     conditions: Mapping[str, Condition],
     own: Mapping[str, Condition],
@@ -298,7 +316,7 @@ def _drops(
     changes: Mapping[str, tuple[str, str, int]],
 ) -> tuple[dict[str, dict[str, Estimate]], dict[str, int]]:
     """Drop, and recovery as a share of it: the people of both data sets are drawn."""
-    used = {name: conditions[name] for name in conditions if name != "after_old_threshold"}
+    used = {name: conditions[name] for name in ("before", "before_tested", "after") if name in conditions}
     drops = {"drop": ("reference", "before", 1)}
     shares = {}
     if changes:
@@ -325,3 +343,9 @@ def _part(scores: pd.DataFrame, group: str, phase: str) -> pd.DataFrame:
 def _same_clips(table: pd.DataFrame, like: pd.DataFrame) -> pd.DataFrame:
     wanted = set(keys_of(like))
     return table[[key in wanted for key in keys_of(table)]]
+
+
+def _same_clips_each(table: pd.DataFrame, like: Sequence[pd.DataFrame]) -> tuple[pd.DataFrame, ...]:
+    """The clips of each of several tables; once where all have the same ones."""
+    same = len({frozenset(keys_of(part)) for part in like}) == 1
+    return tuple(_same_clips(table, part) for part in (like[:1] if same else like))

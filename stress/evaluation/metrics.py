@@ -7,7 +7,9 @@ resamples cheap. Plain figures are the case B = 1 with weights 1.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -173,6 +175,24 @@ def calibration_error(
     return gap.sum(1) / w.sum(1)
 
 
+def youden_threshold(scores: ArrayLike, labels: ArrayLike) -> float:
+    """The threshold with the highest TPR - FPR (Youden 1950), half-way to the next score below it.
+
+    Args:
+        scores: (n,) fake probabilities.
+        labels: (n,) 1 = fake, 0 = real; both present.
+
+    Returns:
+        Threshold in [0, 1]; "score >= threshold" means fake.
+    """
+    roc = curve(scores, labels)
+    best = int(np.argmax((roc.tpr - roc.fpr)[0]))
+    if best == 0:  # nothing beats calling everything real
+        return 1.0
+    below = roc.thresholds[best + 1] if best + 1 < len(roc.thresholds) else 0.0
+    return float((roc.thresholds[best] + below) / 2)
+
+
 def evaluate(
     scores: ArrayLike, labels: ArrayLike, threshold: ArrayLike, weights: ArrayLike | None = None
 ) -> dict[str, Array]:
@@ -196,20 +216,30 @@ def evaluate(
     }
 
 
-def to_videos(frames: pd.DataFrame) -> pd.DataFrame:
-    """One row a clip and detector from one row a frame: the video's score is the mean of its frames' scores.
+#: How a video's score is made of its frames' scores.
+VIDEO_SCORES: dict[str, Callable[[Any], float]] = {
+    "mean": lambda scores: float(np.mean(scores)),
+    "median": lambda scores: float(np.median(scores)),
+    "max": lambda scores: float(np.max(scores)),
+    "top-quarter": lambda scores: float(np.mean(np.sort(scores)[-max(1, round(len(scores) / 4)) :])),
+}
+
+
+def to_videos(frames: pd.DataFrame, how: str = "mean") -> pd.DataFrame:
+    """One row a clip and detector from one row a frame.
 
     Args:
-        frames: The columns of :data:`CLIP_KEY`, ``fold`` (which detector), ``frame``, ``score``, and what is constant
-            within a clip (threshold, people, source_clip, ...).
+        frames: The columns of :data:`CLIP_KEY`, ``fold`` and, where there are several, ``strategy`` and ``seed`` (which
+            detector), ``frame``, ``score``, and what is constant within a clip (threshold, people, source_clip, ...).
+        how: How a video's score is made of its frames' scores, a key of :data:`VIDEO_SCORES`.
 
     Returns:
         The same columns without ``frame``, plus ``frames``, how many there were; in the order of first appearance.
     """
-    key = [*CLIP_KEY, "fold"]
+    key = [*CLIP_KEY, "fold", *(name for name in ("strategy", "seed") if name in frames.columns)]
     constant = [name for name in frames.columns if name not in (*key, "frame", "score")]
     grouped = frames.groupby(key, sort=False)
     table = grouped[constant].first()
-    table["score"] = grouped["score"].mean()
+    table["score"] = grouped["score"].mean() if how == "mean" else grouped["score"].agg(VIDEO_SCORES[how])
     table["frames"] = grouped.size()
     return table.reset_index()

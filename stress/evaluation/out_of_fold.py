@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -13,12 +13,15 @@ import pandas as pd
 from faceswap_hq.console import Advance
 from faceswap_hq.errors import UserError
 from stress.data.crops import Crops
-from stress.data.splits import Fold
+from stress.data.splits import Fold, split
 from stress.evaluation.comparison import Key
+from stress.evaluation.store import FoldStore
+from stress.strategies import Strategy
 
 Progress = Callable[..., AbstractContextManager[Advance]]
 
-#: ``finetune(detector, reals, fakes, settings, progress=...)`` gives a fine-tuned copy of the detector.
+#: ``finetune(detector, reals, fakes, settings, progress=...)`` gives a fine-tuned copy of the detector; a strategy with
+#: replay adds ``replay=clips``.
 FineTune = Callable[..., Any]
 
 
@@ -33,8 +36,24 @@ class Scorer(Protocol):
         """From (n, S, S, 3) uint8 RGB to (n,) probabilities."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Material:
+    """What detectors are fine-tuned on and asked about.
+
+    Args:
+        stress: The stress clips, in the order that was split.
+        base: Clips of the detector's own kind.
+        others: Further clips of the same people, name of the group -> clips; a fold's detector is asked about those
+            whose people and label are those of a stress clip that it tests.
+    """
+
+    stress: Sequence[Crops]
+    base: Sequence[Crops] = ()
+    others: Mapping[str, Sequence[Crops]] = field(default_factory=dict)
+
+
 def key_of(item: Crops, group: str) -> Key:
-    """Name of a clip among all that are scored; ``group`` is ``"stress"`` or ``"base"``."""
+    """Name of a clip among all that are scored; ``group`` is ``"stress"``, ``"base"`` or another group's name."""
     return group, item.clip.dataset, item.clip.label, item.clip.id
 
 
@@ -52,14 +71,15 @@ def score_clips(
     Args:
         detector: Gives the scores and, in its card, the threshold that is noted beside them.
         crops: Faces.
-        group: ``"stress"`` or ``"base"``.
+        group: ``"stress"``, ``"base"``, or another group's name.
         fold: Number of the fold whose detector it is, or -1 for the untouched one.
         failures: Gets ``what`` and ``reason`` of each failure.
         advance: Called after every clip.
 
     Returns:
-        The columns of :func:`stress.evaluation.scoring.score` with ``group``, ``phase`` (before or after), ``fold`` and
-        ``threshold``.
+        The columns of :func:`stress.evaluation.scoring.score` with ``group``, ``phase`` (before or after),
+        ``strategy`` and ``seed`` (empty and -1 before), ``fold``, ``threshold``, and ``calibrated`` (the untouched
+        detector's threshold chosen on what the fold was fine-tuned on; NaN before).
     """
     from stress.evaluation.scoring import COLUMNS, score
 
@@ -75,7 +95,10 @@ def score_clips(
                 failures.append({"what": f"scoring {item.clip.id} by the {when}", "reason": str(error)})
         table = pd.concat(parts[1:] or parts, ignore_index=True)
     phase = "before" if fold < 0 else "after"
-    return table.assign(group=group, phase=phase, fold=fold, threshold=float(detector.card.threshold))
+    threshold = float(detector.card.threshold)
+    return table.assign(
+        group=group, phase=phase, strategy="", seed=-1, fold=fold, threshold=threshold, calibrated=np.nan
+    )
 
 
 @dataclass(kw_only=True)
@@ -83,7 +106,7 @@ class FoldScores:
     """What fine-tuning in folds gave.
 
     Attributes:
-        scores: Out-of-fold scores of the stress clips, and scores of the base clips by every fold's detector.
+        scores: Out-of-fold scores of the stress clips and the others, and of the base clips by every fold's detector.
         reports: JSON-able facts of every fold that worked.
     """
 
@@ -93,62 +116,197 @@ class FoldScores:
 
 def fine_tune(
     detector: Scorer,
-    crops: Sequence[Crops],
-    base: Sequence[Crops],
+    material: Material,
     folds: Sequence[Fold],
     training: Any,
     *,
+    strategy: Strategy | None = None,
+    seed: int = 0,
+    before: pd.DataFrame | None = None,
     finetune: FineTune,
     failures: list[dict[str, str]],
-    progress: Progress,
+    advance: Advance = lambda *_, **__: None,
+    store: FoldStore | None = None,
 ) -> FoldScores:
     """Fine-tune a copy of the detector for every fold, and score the fold's clips and the base clips with it.
 
-    Base clips of people or source clips that the fold was fine-tuned on are left out of that fold's base scores.
+    Base clips of people or source clips that the fold was fine-tuned on are left out of that fold's base scores. With
+    replay, the base data are divided likewise, and a fold's detector replays those of the people it does not test.
     A fold whose fine-tuning fails is named in ``failures`` and tests nothing.
 
     Args:
         detector: The untouched detector.
-        crops: Stress clips, in the order that was split.
-        base: Clips of the detector's own kind.
+        material: Clips.
         folds: From :func:`stress.data.splits.split`.
-        training: Passed on to ``finetune``.
+        training: Settings with ``layers`` and ``seed``, passed on to ``finetune``.
+        strategy: Which layers, and whether to replay; all layers by default.
+        seed: Added to the seed in ``training``.
+        before: The untouched detector's scores of the stress clips, for its calibrated threshold.
         finetune: Makes the fine-tuned copy.
         failures: Gets ``what`` and ``reason`` of each failure.
-        progress: Shows progress.
+        advance: Called once after every fold, and with 0 and a ``note`` after steps.
+        store: Keeps what every fold gave, so that an experiment that was cut off goes on.
     """
+    strategy = strategy or Strategy()
+    training = replace(training, layers=strategy.layers, seed=training.seed + seed)
+    parts = divide_base(material, folds, replay=strategy.replay)
     found = FoldScores()
-    for number, fold in enumerate(folds):
-        seen = [crops[i] for i in fold.train]
-        tested = [crops[i] for i in fold.test]
-        reals, fakes = ([item for item in seen if item.clip.label == label] for label in (0, 1))
-        people = {person for item in seen for person in item.clip.people}
+    for number, (fold, part) in enumerate(zip(folds, parts, strict=True)):
+        job = _Job(fold=fold, number=number, strategy=strategy, seed=seed, training=training, base=part)
         try:
-            with progress(f"fine-tuning {number + 1}/{len(folds)}", None, unit="steps") as advance:
-                tuned = finetune(detector, reals, fakes, training, progress=advance)
+            scores, report = _kept(store, detector, material, job, before, finetune, failures, advance)
         except (UserError, ValueError, RuntimeError) as error:
-            failures.append({"what": f"fine-tuning of fold {number}", "reason": str(error)})
+            what = f"fine-tuning of fold {number} ({strategy.label}, seed {seed})"
+            failures.append({"what": what, "reason": str(error)})
+            advance()
             continue
-        scores = score_clips(tuned, tested, group="stress", fold=number, failures=failures)
-        if scores.empty:
-            continue
-        footage = {item.clip.source_clip for item in seen}
-        apart = [item for item in base if people.isdisjoint(item.clip.people) and item.clip.source_clip not in footage]
-        base_scores = score_clips(tuned, apart, group="base", fold=number, failures=failures)
-        found.scores += [scores, base_scores]
-        found.reports.append(
-            {
-                "fold": number,
-                "people": sorted(fold.people),
-                "test": {
-                    "fakes": sum(item.clip.label for item in tested),
-                    "reals": sum(1 - item.clip.label for item in tested),
-                },
-                "train": {"fakes": len(fakes), "reals": len(reals), "people": len(people)},
-                "barred": [crops[i].clip.id for i in fold.barred],
-                "base_left_out": len(base) - len(apart),
-                "threshold": float(tuned.card.threshold),
-                "threshold_source": str(getattr(tuned.card, "threshold_source", "")),
-            }
-        )
+        advance()
+        if not scores.empty:
+            found.scores.append(scores)
+            found.reports.append(report)
     return found
+
+
+# ---------------------------------------------------------------------------------------------------------- base data
+
+
+@dataclass(frozen=True, kw_only=True)
+class BasePart:
+    """What of the base data a fold replays and is asked about."""
+
+    tested: Sequence[Crops] = ()
+    replayed: Sequence[Crops] = ()
+
+
+def divide_base(material: Material, folds: Sequence[Fold], *, replay: bool) -> list[BasePart]:
+    """The base clips that each fold may replay and those it may be asked about, with nobody in both.
+
+    Without replay a fold is asked about all base clips of people and source clips that it was not fine-tuned on.
+    With it, base clips of people in the stress data follow the stress folds, and the others are split among the folds.
+    """
+    stress, base = material.stress, material.base
+    if not base:
+        return [BasePart() for _ in folds]
+    seen = [[stress[i] for i in fold.train] for fold in folds]
+    apart = [_apart(base, items) for items in seen]
+    if not replay:
+        return [BasePart(tested=items) for items in apart]
+    known = {person for item in stress for person in item.clip.people}
+    strangers = [item for item in base if known.isdisjoint(item.clip.people)]
+    own = split([item.clip for item in strangers], folds=max(2, len(folds))).folds if strangers else ()
+    found = []
+    for number, (fold, may) in enumerate(zip(folds, apart, strict=True)):
+        mine = own[number % len(own)] if own else None
+        held = fold.people | (mine.people if mine else frozenset())
+        tests = {stress[i].clip.source_clip for i in fold.test}
+        asked = {id(strangers[i]) for i in mine.test} if mine and number < len(own) else set()
+        tested = [item for item in may if id(item) in asked or fold.people.issuperset(item.clip.people)]
+        tests |= {item.clip.source_clip for item in tested}
+        replayed = [
+            item for item in base if held.isdisjoint(item.clip.people) and item.clip.source_clip not in tests
+        ]
+        found.append(BasePart(tested=tested, replayed=replayed))
+    return found
+
+
+def _apart(base: Sequence[Crops], seen: Sequence[Crops]) -> list[Crops]:
+    """Base clips of people and source clips that were not trained on."""
+    people = {person for item in seen for person in item.clip.people}
+    footage = {item.clip.source_clip for item in seen}
+    return [item for item in base if people.isdisjoint(item.clip.people) and item.clip.source_clip not in footage]
+
+
+# --------------------------------------------------------------------------------------------------------- one fold
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Job:
+    """One fine-tuning."""
+
+    fold: Fold
+    number: int
+    strategy: Strategy
+    seed: int
+    training: Any
+    base: BasePart
+
+
+def _kept(
+    store: FoldStore | None,
+    detector: Scorer,
+    material: Material,
+    job: _Job,
+    before: pd.DataFrame | None,
+    finetune: FineTune,
+    failures: list[dict[str, str]],
+    advance: Advance,
+) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """What a fold gives, from the store if it has been there before."""
+    seen, tested = ([material.stress[i] for i in part] for part in (job.fold.train, job.fold.test))
+    people = {(item.clip.label, item.clip.people) for item in tested}
+    others = {
+        name: [item for item in items if (item.clip.label, item.clip.people) in people]
+        for name, items in material.others.items()
+    }
+    asked = {"stress": tested, "base": job.base.tested, **others}
+    key = None
+    if store is not None:
+        key = store.key(detector, job.training, job.strategy.name, job.number, [*seen, *job.base.replayed], asked)
+        known = store.get(key)
+        if known is not None:
+            return known
+    reals, fakes = ([item for item in seen if item.clip.label == label] for label in (0, 1))
+    if job.strategy.replay and {item.clip.label for item in job.base.replayed} != {0, 1}:
+        raise UserError("too few people in the base data to replay some and test others")
+    more = {"replay": job.base.replayed} if job.strategy.replay else {}
+    failed = len(failures)
+    where = f"{job.strategy.name}, seed {job.seed}, fold {job.number + 1}"
+
+    def step(n: int = 1, note: str = "") -> None:
+        advance(0, note=f"{where}: {note}" if note else where)
+
+    tuned = finetune(detector, reals, fakes, job.training, progress=step, **more)
+    tables = [
+        score_clips(tuned, items, group=group, fold=job.number, failures=failures) for group, items in asked.items()
+    ]
+    calibrated = _calibrated(before, seen)
+    scores = pd.concat([table for table in tables if len(table)], ignore_index=True)
+    scores = scores.assign(strategy=job.strategy.name, seed=job.seed, calibrated=calibrated)
+    report = {
+        "fold": job.number,
+        "strategy": job.strategy.name,
+        "seed": job.seed,
+        "people": sorted(job.fold.people),
+        "test": {
+            "fakes": sum(item.clip.label for item in tested),
+            "reals": sum(1 - item.clip.label for item in tested),
+        },
+        "train": {
+            "fakes": len(fakes),
+            "reals": len(reals),
+            "people": len({person for item in seen for person in item.clip.people}),
+            "replayed": len(job.base.replayed) if job.strategy.replay else 0,
+        },
+        "barred": [material.stress[i].clip.id for i in job.fold.barred],
+        "base_left_out": len(material.base) - len(job.base.tested),
+        "threshold": float(tuned.card.threshold),
+        "threshold_source": str(getattr(tuned.card, "threshold_source", "")),
+        "calibrated_before": None if np.isnan(calibrated) else calibrated,
+    }
+    if store is not None and len(failures) == failed:
+        store.put(key, scores, report)
+    return scores, report
+
+
+def _calibrated(before: pd.DataFrame | None, seen: Sequence[Crops]) -> float:
+    """The untouched detector's threshold with the highest Youden index on the clips a fold was fine-tuned on."""
+    from stress.evaluation.metrics import youden_threshold
+
+    if before is None:
+        return float("nan")
+    keys = {key_of(item, "stress")[1:] for item in seen}
+    mine = [key in keys for key in zip(before["dataset"], before["label"], before["clip"], strict=True)]
+    part = before[mine]
+    if set(part.label) != {0, 1}:
+        return float("nan")
+    return youden_threshold(part.score.to_numpy(), part.label.to_numpy())

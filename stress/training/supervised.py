@@ -20,7 +20,7 @@ from stress.data.crops import Crops
 from stress.data.layouts import FAKE, REAL
 from stress.detectors.card import DetectorCard
 from stress.detectors.detector import Detector
-from stress.evaluation.metrics import auc, curve
+from stress.evaluation.metrics import auc, curve, youden_threshold
 from stress.training.augment import augment
 from stress.training.batches import BalancedBatches, ReplayBatches
 from stress.training.freezing import freeze
@@ -262,24 +262,6 @@ def _validate(trained: Detector, images: np.ndarray, labels: np.ndarray) -> tupl
     losses = -np.log(np.where(labels == 1, scores, 1 - scores))
     balanced = (losses[labels == 1].mean() + losses[labels == 0].mean()) / 2
     return float(balanced), float(auc(curve(scores, labels))[0])
-
-
-def youden_threshold(scores: np.ndarray, labels: np.ndarray) -> float:
-    """The threshold with the highest TPR - FPR (Youden 1950), half-way to the next score below it.
-
-    Args:
-        scores: (n,) fake probabilities.
-        labels: (n,) 1 = fake, 0 = real; both present.
-
-    Returns:
-        Threshold in [0, 1]; "score >= threshold" means fake.
-    """
-    roc = curve(scores, labels)
-    best = int(np.argmax((roc.tpr - roc.fpr)[0]))
-    if best == 0:  # nothing beats calling everything real
-        return 1.0
-    below = roc.thresholds[best + 1] if best + 1 < len(roc.thresholds) else 0.0
-    return float((roc.thresholds[best] + below) / 2)
 
 
 def _card(

@@ -10,11 +10,17 @@ from sklearn.metrics import roc_auc_score
 
 from faceswap_hq.errors import UserError
 from stress.data.crops import Excluded
+from stress.evaluation.gate import judge
+from stress.evaluation.metrics import VIDEO_SCORES, to_videos
+from stress.evaluation.store import FoldStore
 from stress.experiment import ExperimentSettings, Outcome, run, save
 from stress.results import json_safe
+from stress.strategies import Strategy, parse
+from stress.training import TrainSettings
 from tests.stress.standin import Card, StandIn, crops, finetune, quiet, study
 
-QUICK = ExperimentSettings(resamples=100)
+ALL = Strategy()
+QUICK = ExperimentSettings(resamples=100, strategies=(ALL,), seeds=1)
 
 
 def go(fakes, reals, own=None, *, detector=None, settings=QUICK, excluded=(), tune=finetune) -> Outcome:
@@ -169,7 +175,8 @@ def test_a_fold_that_fails_is_named_and_the_others_count() -> None:
 
     fakes, reals, _ = study(8)
     results = go(fakes, reals, tune=sometimes).results
-    assert results["failures"] == [{"what": "fine-tuning of fold 1", "reason": "loss is not a number"}]
+    what = "fine-tuning of fold 1 (all layers, seed 0)"
+    assert results["failures"] == [{"what": what, "reason": "loss is not a number"}]
     assert [fold["fold"] for fold in results["finetune"]["folds"]] == [0, 2, 3]
     assert results["conditions"]["after"]["n"]["fakes"]["clips"] == 6
     assert results["conditions"]["before_tested"]["n"] == results["conditions"]["after"]["n"]
@@ -213,10 +220,166 @@ def test_claims_of_the_card_are_checked_on_its_own_data() -> None:
     card = Card(base_metrics={"video_auc": 0.9, "video_detection_rate": 0.5, "frame_eer": 0.001, "odd": 1.0})
     results = go(fakes, reals, own, detector=StandIn(card=card)).results
     assert [claim["metric"] for claim in results["claims"]] == ["auc", "detection_rate", "eer"]
+    assert results["gate"]["passed"]
+    assert all(row["low"] <= row["found"] <= row["high"] for row in results["gate"]["rows"])
     assert results["warnings"] == []
     worse = [replace(item, clip=replace(item.clip, label=1 - item.clip.label)) for item in own]  # polarity mistake
-    results = go(fakes, reals, worse, detector=StandIn(card=card)).results
+    detector = StandIn(card=card)
+    with pytest.raises(UserError, match="stopped at the gate.*card claims 0.900"):
+        go(fakes, reals, worse, detector=detector)
+    assert not detector.trained_on  # nothing dear was done first
+    results = go(fakes, reals, worse, detector=detector, settings=replace(QUICK, gate=False)).results
     assert "card claims 0.900" in results["warnings"][0]
+    assert results["gate"]["passed"] is False
+
+
+def test_without_claims_or_base_the_gate_says_that_it_was_not_asked() -> None:
+    fakes, reals, own = study(4)
+    assert "claims nothing" in go(fakes, reals, own).results["gate"]["reason"]
+    card = Card(base_metrics={"video_auc": 0.9})
+    gate = go(fakes, reals, detector=StandIn(card=card)).results["gate"]
+    assert (gate["passed"], gate["asked"]) == (None, False)
+    assert "no data" in gate["reason"]
+
+
+def test_a_figure_within_the_tolerance_passes_the_gate() -> None:
+    reference = {"video": {"auc": {"value": 0.9, "low": None, "high": None}, "eer": {"value": 0.1}}}
+    assert judge({"video_auc": 0.94}, reference, 0.05)["passed"]
+    assert not judge({"video_auc": 0.96}, reference, 0.05)["passed"]
+    worse = {"video": {"eer": {"value": 0.2, "low": 0.1, "high": 0.3}}}
+    found = judge({"video_eer": 0.1, "nonsense": 1.0}, worse, 0.05)  # of error rates less is better
+    assert [row["fine"] for row in found["rows"]] == [False]
+    assert "0.200 [0.100, 0.300]" in found["reason"]
+
+
+def varied(detector, reals, fakes, settings, progress, replay=()):
+    """Fine-tuning whose success depends on the seed, and which forgets unless it replays."""
+    green = {"last": 0.3, 3: 0.6}.get(settings.layers, 0.9) - 0.02 * settings.seed
+    tuned = finetune(detector, reals, fakes, settings, progress)
+    tuned.green = green * (0.9 if replay else 1)
+    detector.trained_on[-1].extend(item.clip for item in replay)
+    return tuned
+
+
+def test_every_strategy_with_every_seed() -> None:
+    fakes, reals, own = study(8)
+    settings = replace(QUICK, strategies=tuple(map(parse, ("all", "all+replay", "last-3", "last"))), seeds=2)
+    outcome = go(fakes, reals, own, settings=settings, tune=varied)
+    rows = {row["name"]: row for row in outcome.results["strategies"]}
+    assert list(rows) == ["all", "all+replay", "last-3", "last"]
+    assert [row["main"] for row in rows.values()] == [True, False, False, False]
+    after = {name: row["conditions"]["after"]["video"]["auc"]["value"] for name, row in rows.items()}
+    assert after["all"] > after["last"]
+    assert outcome.results["conditions"]["after"] == rows["all"]["conditions"]["after"]
+    for row in rows.values():
+        assert row["seeds"] == [0, 1]
+        by_seed = [each["after_auc"] for each in row["by_seed"]]
+        assert row["conditions"]["after"]["video"]["auc"]["value"] == pytest.approx(np.mean(by_seed), abs=1e-6)
+        assert 0 < row["p"]["recovery"]["video"]["auc"] <= 1
+        assert row["conditions"]["after"]["n"] == rows["all"]["conditions"]["after"]["n"]
+    tested = outcome.scores[(outcome.scores.phase == "after") & (outcome.scores.group == "stress")]
+    assert set(tested.strategy) == set(rows)
+    assert set(tested.seed) == {0, 1}
+    clips = [row for row in outcome.results["clips"] if row["after"] is not None]
+    assert all(row["after"] == pytest.approx(np.mean(row["after_by_seed"])) for row in clips)
+    assert all(len(row["after_by_seed"]) == 2 for row in clips)
+
+
+def test_replay_never_tests_whom_it_replays() -> None:
+    """Base people of the stress data and strangers alike; each base clip is asked about where nobody in it was seen."""
+    fakes, reals, own = study(8)
+    shared = [crops(f"s{i}", 0, [f"p{i}"], f"own{i}", 0.1, 0.2, dataset="base") for i in range(8)]
+    detector = StandIn()
+    settings = replace(QUICK, strategies=(parse("all+replay"),))
+    outcome = go(fakes, reals, [*own, *shared], detector=detector, settings=settings, tune=varied)
+    people = {item.clip.id: set(item.clip.people) for item in [*own, *shared]}
+    after = outcome.scores[(outcome.scores.phase == "after") & (outcome.scores.group == "base")]
+    replayed = 0
+    for fold, trained in enumerate(detector.trained_on):
+        seen = {person for clip in trained for person in clip.people}
+        replayed += sum(clip.dataset == "base" for clip in trained)
+        for row in after[after.fold == fold].drop_duplicates("clip").itertuples():
+            assert not people[row.clip] & seen
+            assert row.source_clip not in {clip.source_clip for clip in trained}
+    assert replayed > 0
+    assert {name[0] for name in set(after["clip"])} == {"b", "s"}
+    assert "forgetting" in outcome.results["strategies"][0]["changes"]
+
+
+def test_replay_is_left_out_without_base_data() -> None:
+    fakes, reals, _ = study(8)
+    settings = replace(QUICK, strategies=(parse("all+replay"), ALL))
+    rows = go(fakes, reals, settings=settings, tune=varied).results["strategies"]
+    assert [row["name"] for row in rows] == ["all"]
+
+
+def test_a_threshold_calibrated_on_the_folds_own_training_clips() -> None:
+    """The untouched detector ranks well but calls everything real: its rate rises, its AUC stays."""
+    fakes, reals, _ = study(12)
+    shy = [replace(item, images=item.images // 3) for item in fakes], [
+        replace(item, images=item.images // 3) for item in reals
+    ]
+    results = go(*shy).results["conditions"]
+    before, calibrated = results["before_tested"]["video"], results["before_calibrated"]["video"]
+    assert calibrated["auc"] == before["auc"]
+    assert before["detection_rate"]["value"] == 0
+    assert calibrated["balanced_accuracy"]["value"] > before["balanced_accuracy"]["value"]
+
+
+def test_videos_scores_can_be_made_in_other_ways() -> None:
+    frames = pd.DataFrame(
+        {"group": "stress", "dataset": "d", "label": 1, "clip": "c", "fold": -1, "frame": range(8), "threshold": 0.5}
+    ).assign(score=[0.0, 0.1, 0.1, 0.2, 0.2, 0.3, 0.8, 1.0])
+    found = {how: to_videos(frames, how).score[0] for how in VIDEO_SCORES}
+    assert found == pytest.approx({"mean": 0.3375, "median": 0.2, "max": 1.0, "top-quarter": 0.9})
+    fakes, reals, _ = study(4)
+    results = go(fakes, reals, settings=replace(QUICK, video_score="max")).results
+    best = {item.clip.id: StandIn().fake_probability(item.images).max() for item in fakes}
+    for row in results["clips"]:
+        assert not row["label"] or row["before"] == pytest.approx(best[row["clip"]])
+
+
+def test_the_ladder_asks_the_same_detectors_about_every_rung() -> None:
+    fakes, reals, _ = study(8)
+    brighter = [replace(item, images=np.minimum(item.images.astype(int) + 60, 255).astype(np.uint8)) for item in fakes]
+    outcome = run(
+        StandIn(), fakes, reals, None, QUICK, progress=quiet, finetune=finetune,
+        rungs={"crude": brighter, "good": fakes},
+    )  # fmt: skip
+    crude, good = outcome.results["ladder"]
+    assert (crude["stage"], good["stage"]) == ("crude", "good")
+    top = outcome.results["conditions"]
+    for phase in ("before", "after"):
+        assert good[phase]["video"]["auc"]["value"] == top[phase]["video"]["auc"]["value"]
+    assert crude["before"]["video"]["auc"]["value"] > good["before"]["video"]["auc"]["value"]
+    step = good["before"]["video"]["auc"]["value"] - crude["before"]["video"]["auc"]["value"]
+    assert good["step"]["video"]["auc"]["value"] == pytest.approx(step)
+    assert crude["step"] is None
+    assert good["n"]["fakes"]["clips"] == 8
+
+
+def test_what_was_fine_tuned_is_not_fine_tuned_again(tmp_path) -> None:
+    fakes, reals, own = study(8)
+    store = FoldStore(tmp_path)
+
+    def once(detector=None, settings=QUICK, **more) -> tuple[Outcome, int]:
+        detector = detector or StandIn()
+        outcome = run(
+            detector, fakes, reals, own, settings, progress=quiet, finetune=finetune, store=store, **more
+        )
+        return outcome, len(detector.trained_on)
+
+    first, calls = once()
+    assert calls == 4
+    again, calls = once()
+    assert calls == 0
+    for name in ("conditions", "changes", "clips", "finetune", "strategies"):
+        assert first.results[name] == again.results[name]
+    next(tmp_path.glob("*.parquet")).write_bytes(b"cut off")
+    assert once()[1] == 1  # what is damaged is made anew
+    assert once(StandIn(card=Card(sha256="1" * 64)))[1] == 4  # another detector
+    assert once(settings=replace(QUICK, training=TrainSettings(epochs=3)))[1] == 4  # other settings
+    assert once(StandIn(card=Card(sha256=None)))[1] == 4  # a detector without a checksum
 
 
 def test_shortcuts_and_missing_reals_are_reported() -> None:

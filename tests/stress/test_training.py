@@ -10,13 +10,13 @@ from sklearn.metrics import roc_auc_score, roc_curve
 from stress.data.crops import Crops
 from stress.detectors import Detector, new_detector
 from stress.detectors.zoo import build
+from stress.evaluation.metrics import youden_threshold
 from stress.evaluation.scoring import score
 from stress.training import TrainSettings, train
 from stress.training.augment import augment
 from stress.training.batches import BalancedBatches, ReplayBatches
 from stress.training.freezing import freeze
 from stress.training.holdout import hold_out
-from stress.training.supervised import youden_threshold
 from tests.stress.synthetic import crops
 
 FAST = TrainSettings(epochs=5, batch=16, lr=3e-3)
