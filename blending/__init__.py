@@ -8,6 +8,7 @@ threads); the modules hold its parts, each usable on its own.
 from __future__ import annotations
 
 from blending.compose import ComposeResult, Prepared, compose, finish, prepare
+from blending.ladder import rungs
 from blending.occlusion import usual_disagreement, visibility
 from blending.settings import (
     BEST,
@@ -46,6 +47,7 @@ __all__ = [
     "finish",
     "prepare",
     "preset",
+    "rungs",
     "settings_from_dict",
     "settings_to_dict",
     "usual_disagreement",

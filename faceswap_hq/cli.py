@@ -299,6 +299,9 @@ def render(
         ),
     ] = None,
     blend: Annotated[str, typer.Option(help="none (plain paste), classic, best, or a YAML file.")] = "best",
+    ladder: Annotated[
+        bool, typer.Option("--ladder", help="Also with each stage of the blending in turn, into OUT_DIR/ladder/.")
+    ] = False,
     parser: Annotated[
         Path | None,
         typer.Option(help="Face-parsing network (ONNX, 19 classes of CelebAMask-HQ): swap only what it calls face."),
@@ -317,6 +320,8 @@ def render(
     from faceswap_hq.planning import RenderSettings
     from faceswap_hq.provenance import load_key
 
+    if ladder and (output is not None or preview is not None):
+        raise UserError("--ladder writes folders beside fakes/ and reals/.", "Leave -o and --preview away.")
     if compare and output is None:
         raise UserError("--compare writes one file and needs its name.", "Add -o compare.mp4")
     settings = RenderSettings(
@@ -338,13 +343,15 @@ def render(
     else:
         name, counts = fakes.render_pair(video, swap, out_dir)
         say(f"{out_dir}/fakes/{name}.mp4 and its matched {out_dir}/reals/{name}.mp4")
+        for rung in fakes.render_ladder(video, swap, out_dir / "ladder") if ladder else ():
+            say(str(rung))
     say(f"{counts.swapped} of {counts.frames} frames swapped; {counts.passed} without the face passed through")
     if counts.people > 1:
         say(f"{counts.people} people in the clip; only person {person} was changed")
     if counts.damaged:
         warn(f"{video} is damaged: {counts.damaged} of its frames are lost or were shown with guessed parts")
     if output is None:
-        say(f"Next: stress-test --detector CKPT --fakes {out_dir}")
+        say(f"Next: stress-test --detector CKPT --fakes {out_dir}{f' --ladder {out_dir}/ladder' if ladder else ''}")
 
 
 @app.command()

@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 
 import faceswap_hq
-from blending import settings_to_dict
+from blending import rungs, settings_to_dict
 from faceswap_hq import files, planning, provenance, render
 from faceswap_hq.errors import UserError
 from faceswap_hq.faces.parsing import FaceParser
@@ -190,6 +190,25 @@ def render_pair(video: Path, swap: Swap, out: Path) -> tuple[str, Counts]:
     entry["sha256"] = {"fake": files.sha256_file(fake), "real": files.sha256_file(real)}
     manifest.put(entry)
     return name, counts
+
+
+def render_ladder(video: Path, swap: Swap, out: Path) -> list[Path]:
+    """The same swap once for every rung of the quality ladder, each into a folder of its own with its matched real.
+
+    Args:
+        video: The target clip.
+        swap: From :func:`open_swap`; its blending is the ladder's top.
+        out: Gets ``0-none/``, ``1-mask/``, ... each as :func:`render_pair` makes it.
+
+    Returns:
+        The fakes, from crude to best.
+    """
+    made = []
+    for number, (rung, blend) in enumerate(rungs(swap.settings.blend).items()):
+        folder = out / f"{number}-{rung}"
+        name, _ = render_pair(video, replace(swap, settings=replace(swap.settings, blend=blend)), folder)
+        made.append(folder / "fakes" / f"{name}.mp4")
+    return made
 
 
 def render_preview(video: Path, swap: Swap, frame: int, target: Path) -> None:

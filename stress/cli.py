@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -12,12 +12,29 @@ from faceswap_hq.console import progress, run_app, say, warn
 from faceswap_hq.errors import UserError
 
 if TYPE_CHECKING:  # torch and pandas are heavy; --help is to be quick
-    from stress.data.crops import Crops, CropSettings, Excluded
-    from stress.data.layouts import Clip
+    from stress.data.crops import Excluded
+    from stress.experiment import ExperimentSettings
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 _FRAMES = 16
+
+Frames = Annotated[int, typer.Option(min=1, help="Frames looked at, spread over each clip.")]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda, ...")]
+Seeds = Annotated[int, typer.Option(min=1, help="Fine-tunings of each strategy and fold.")]
+VideoScore = Annotated[
+    str, typer.Option(help="How a video's score is made of its frames': mean, median, max or top-quarter.")
+]
+IgnoreGate = Annotated[
+    bool, typer.Option("--ignore-gate", help="Go on where the detector misses its claims; the report says so.")
+]
+Strategies = Annotated[
+    str | None,
+    typer.Option(
+        help="Ways to fine-tune, by comma; the first is the main one: all, last, last-K (layers), each with +replay of "
+        "--base. Default all,all+replay,last-3,last."
+    ),
+]
 
 
 @app.callback(invoke_without_command=True)
@@ -33,10 +50,21 @@ def stress(
     ] = None,
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the results.")] = Path("stress-result"),
     card: Annotated[Path | None, typer.Option(help="Card, when it is not beside the detector.")] = None,
-    frames_per_clip: Annotated[int, typer.Option(min=1, help="Frames looked at, spread over each clip.")] = _FRAMES,
+    ladder: Annotated[
+        Path | None, typer.Option(help="The same swaps stage by stage: ladder/ of faceswap-hq render --ladder.")
+    ] = None,
+    frames_per_clip: Frames = _FRAMES,
+    video_score: VideoScore = "mean",
     seed: Annotated[int, typer.Option(min=0, help="Of the folds, fine-tuning and the intervals.")] = 0,
     finetune: Annotated[bool, typer.Option(help="Fine-tune on some people, test on the others.")] = True,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, ...")] = "auto",
+    strategies: Strategies = None,
+    seeds: Seeds = 3,
+    quick: Annotated[bool, typer.Option("--quick", help="One strategy (all), one seed: a first look.")] = False,
+    gate_tolerance: Annotated[
+        float, typer.Option(min=0, max=1, help="How far the detector may miss its card's claims on --base.")
+    ] = 0.05,
+    ignore_gate: IgnoreGate = False,
+    device: Device = "auto",
 ) -> None:
     """Measure how a detector does on good fakes: before, after fine-tuning, drop, recovery, forgetting."""
     if context.invoked_subcommand is not None:
@@ -46,28 +74,74 @@ def stress(
         return
     if detector is None or fakes is None:
         raise typer.BadParameter("missing: give a detector and fakes", param_hint="--detector / --fakes")
-    from stress.data.layouts import read_dataset
+    settings = _settings(
+        seed=seed, finetune=finetune, video_score=video_score, gate=not ignore_gate, gate_tolerance=gate_tolerance,
+        seeds=1 if quick else seeds, strategies="all" if quick and not strategies else strategies,
+    )  # fmt: skip
+    _check_output(output)
     from stress.detectors import load_detector
-    from stress.experiment import ExperimentSettings, run, save
+    from stress.evaluation.store import FoldStore
+    from stress.experiment import run, save
+    from stress.gather import gather
     from stress.summary import show
 
-    _check_output(output)
     model = load_detector(detector, card, device=device)
-    clips = read_dataset(fakes, reals)
-    base_clips = read_dataset(base) if base is not None else []
-    for folder in (fakes, reals, base):
-        _say_people(folder, clips + base_clips)
-    used, excluded = _cut(clips, model.card, frames_per_clip, "faces")
-    base_used, base_excluded = _cut(base_clips, model.card, frames_per_clip, "faces of the base data")
-    settings = ExperimentSettings(seed=seed, finetune=finetune)
-    fake_crops, real_crops = ([item for item in used if item.clip.label == label] for label in (1, 0))
+    found = gather(model.card, fakes, reals, base=base, ladder=ladder, frames=frames_per_clip, warn=warn)
     outcome = run(
-        model, fake_crops, real_crops, base_used or None, settings=settings, excluded=excluded + base_excluded
-    )
-    files = save(outcome, output, crops=used)
+        model, found.fakes, found.reals, found.base or None, settings, found.excluded,
+        rungs=found.rungs, store=FoldStore(output / "fine-tunings"), say=say,
+    )  # fmt: skip
+    files = save(outcome, output, crops=[*found.fakes, *found.reals])
     show(outcome.results)
     for path in files:
         say(str(path))
+
+
+@app.command()
+def matrix(
+    detectors: Annotated[
+        list[str], typer.Option(help="Weights with cards, [NAME=]FILE; repeat, or separate by commas.")
+    ],
+    datasets: Annotated[
+        list[str], typer.Option(help="[NAME=]FAKES[:REALS]; repeat, or separate by commas. Fakes as for --fakes.")
+    ],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the results.")] = Path("stress-matrix"),
+    base: Annotated[Path | None, typer.Option(help="The detectors' own kind of data.")] = None,
+    frames_per_clip: Frames = _FRAMES,
+    video_score: VideoScore = "mean",
+    seed: Annotated[int, typer.Option(min=0, help="Of the folds, fine-tuning and the intervals.")] = 0,
+    finetune: Annotated[bool, typer.Option(help="Also fine-tune, cell by cell.")] = False,
+    strategies: Strategies = None,
+    seeds: Seeds = 3,
+    ignore_gate: IgnoreGate = False,
+    device: Device = "auto",
+) -> None:
+    """Run many detectors on many data sets; the same command goes on where it was cut off."""
+    settings = _settings(
+        seed=seed, finetune=finetune, video_score=video_score, gate=not ignore_gate, seeds=seeds, strategies=strategies
+    )
+    _check_output(output)
+    from functools import partial
+
+    from stress.detectors import load_detector
+    from stress.matrix import parse_dataset, run_matrix
+    from stress.summary import show_matrix
+
+    named = {}
+    for text in _parts(detectors):
+        name, _, path = text.rpartition("=")
+        name = name or Path(path).stem
+        if name in named:
+            raise UserError(f"Two detectors are called {name}.", "Give one another name: NAME=FILE")
+        named[name] = partial(load_detector, Path(path), device=device)
+    sets = [parse_dataset(text) for text in _parts(datasets)]
+    found = run_matrix(
+        named, sets, output, settings, frames=frames_per_clip, base=base, warn=warn, say=say
+    )
+    show_matrix(found)
+    say(f"{output / 'matrix.json'}, {output / 'matrix.csv'}, and each experiment under {output / 'cells'}")
+    if any("failed" in cell for cell in found["cells"]):
+        raise typer.Exit(1)
 
 
 @app.command()
@@ -89,6 +163,7 @@ def train(
     """Train a detector to start from."""
     from stress.data.layouts import read_dataset
     from stress.detectors import load_detector, new_detector, save_detector
+    from stress.gather import cut, warn_of_names
     from stress.training import TrainSettings
     from stress.training import train as fit
 
@@ -104,9 +179,9 @@ def train(
     else:
         detector = new_detector(arch, pretrained=pretrained, seed=seed, device=device)
     clips = read_dataset(fake, real)
-    _say_people(real, clips)
-    _say_people(fake, clips)
-    used, excluded = _cut(clips, detector.card, frames_per_clip, "faces")
+    for folder in (real, fake):
+        warn_of_names(folder, clips, warn)
+    used, excluded = cut(clips, detector.card, frames_per_clip, "faces", warn)
     reals, fakes = ([item for item in used if item.clip.label == label] for label in (0, 1))
     for group, name in ((reals, "real"), (fakes, "fake")):
         if not group:
@@ -138,39 +213,24 @@ def card(
 # ---------------------------------------------------------------------------------------------------------- helpers
 
 
-def _cut(
-    clips: list[Clip], settings: CropSettings, frames: int, what: str
-) -> tuple[list[Crops], list[Excluded]]:
-    if not clips:
-        return [], []
-    from stress.data.crops import crop_clips
+def _settings(*, strategies: str | None, **values: Any) -> ExperimentSettings:
+    from stress.experiment import ExperimentSettings
+    from stress.strategies import STRATEGIES, parse
 
-    with progress(f"cutting out {what}", len(clips), unit="clips") as advance:
-        used, excluded = crop_clips(clips, settings, frames, advance)
-    for item in excluded[:5]:
-        warn(f"left out {item.clip.path}: {item.reason}")
-    if len(excluded) > 5:
-        warn(f"left out {len(excluded) - 5} more clips; results.json lists them")
-    return used, excluded
+    try:
+        chosen = tuple(map(parse, strategies.split(","))) if strategies else STRATEGIES
+        return ExperimentSettings(strategies=chosen, **values)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+
+
+def _parts(values: list[str]) -> list[str]:
+    """Options that were repeated, or separated by commas."""
+    return [part.strip() for value in values for part in value.split(",") if part.strip()]
 
 
 def _reasons(excluded: list[Excluded]) -> str | None:
     return "; ".join(sorted({item.reason for item in excluded})[:3]) or None
-
-
-def _say_people(folder: Path | None, clips: list[Clip]) -> None:
-    """Say where the identity keys come from when no manifest gives them: everything claimed later rests on them."""
-    from stress.data.layouts import is_manifest_folder
-
-    if folder is None or is_manifest_folder(folder):
-        return
-    if (folder / "people.csv").is_file() or any(folder.glob("*/people.csv")):
-        return
-    people = {name for clip in clips if clip.path.is_relative_to(folder) for name in clip.people}
-    warn(
-        f"{folder} has no manifest.json: its {len(people)} people are taken from the file names. "
-        "Name them in people.csv (file,person) if someone occurs under two names."
-    )
 
 
 def _check_output(output: Path) -> None:

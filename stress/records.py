@@ -79,8 +79,8 @@ def _exchange(scores: pd.DataFrame, people: People, bootstrap: Bootstrap) -> flo
     if not len(after):
         return None
     # Each clip's score by each seed, the mean over the folds whose detectors were asked about it
-    table = after.assign(key=keys_of(after)).pivot_table(index="key", columns="seed", values="score")
-    table = table.dropna()
+    table = after.assign(key=pd.Series(keys_of(after), after.index, dtype=object))
+    table = table.pivot_table(index="key", columns="seed", values="score").dropna()
     known = dict(zip(keys_of(before), before.score, strict=True))
     keys = [key for key in table.index if key in known]
     labels = np.array([key[2] for key in keys])
@@ -150,7 +150,7 @@ def clip_table(crops: Sequence[Crops], scores: pd.DataFrame, video_score: str) -
     first = dict(zip(keys_of(before), before.to_dict("records"), strict=True))
     later: dict[Any, list[dict[str, Any]]] = {}
     for key, row in zip(keys_of(after), after.to_dict("records"), strict=True):
-        later.setdefault(key, []).append(row)
+        later.setdefault(key, []).append({str(name): value for name, value in row.items()})
     real_of = {item.clip.source_clip: item.clip.id for item in crops if item.clip.label == 0}
     rows = []
     for item in crops:

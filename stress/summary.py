@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.table import Table
@@ -35,6 +35,30 @@ def show(results: Mapping[str, Any]) -> None:
         warn(text)
 
 
+def show_matrix(found: Mapping[str, Any]) -> None:
+    """Print what :func:`stress.matrix.run_matrix` found: video AUC, a row a detector, a column a data set."""
+    for phase, title in (("before", "video AUC [95 % interval]"), ("after", "video AUC after fine-tuning")):
+        if not any(phase in cell for cell in found["cells"]):
+            continue
+        table = Table(title=title, title_justify="left")
+        table.add_column("")
+        names = list(dict.fromkeys(cell["dataset"] for cell in found["cells"]))
+        for name in names:
+            table.add_column(name, justify="right")
+        for detector in dict.fromkeys(cell["detector"] for cell in found["cells"]):
+            row = {cell["dataset"]: cell for cell in found["cells"] if cell["detector"] == detector}
+            table.add_row(detector, *(_matrix_cell(row.get(name, {}), phase) for name in names))
+        out.print(table)
+
+
+def _matrix_cell(cell: Mapping[str, Any], phase: str) -> str:
+    if "failed" in cell:
+        return "failed"
+    if phase not in cell:
+        return "-"
+    return _cell(cell[phase]["video"]["auc"]) + (" (suspect)" if cell["suspect"] else "")
+
+
 def tables(results: Mapping[str, Any]) -> list[Table]:
     """The metrics of every condition, and the changes between them, as rich tables."""
     conditions, changes = results["conditions"], results["changes"]
@@ -46,7 +70,22 @@ def tables(results: Mapping[str, Any]) -> list[Table]:
     shown = {key: label for key, label in _CHANGES.items() if key in changes}
     if shown:
         found.append(_table("changes", shown, changes, results))
+    if len(results.get("strategies", ())) > 1:
+        found.append(_strategies(results["strategies"]))
     return found
+
+
+def _strategies(rows: Sequence[Mapping[str, Any]]) -> Table:
+    """Video AUC of every way to fine-tune, what it won back and cost, and the p-value of the recovery."""
+    table = Table(title="ways to fine-tune, video AUC", title_justify="left")
+    for name in ("", "after", "recovery", "p", "forgetting"):
+        table.add_column(name, justify="right" if name else "left")
+    for row in rows:
+        figures = (row["conditions"]["after"], row["changes"].get("recovery"), row["changes"].get("forgetting"))
+        after, recovery, forgetting = (_cell(part and part["video"]["auc"]) for part in figures)
+        p = row["p"]["recovery"]["video"]["auc"]
+        table.add_row(row["label"], after, recovery, "-" if p is None else f"{p:.3f}", forgetting)
+    return table
 
 
 def _table(title: str, columns: Mapping[str, str], figures: Mapping[str, Any], results: Mapping[str, Any]) -> Table:

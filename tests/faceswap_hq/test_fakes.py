@@ -7,13 +7,14 @@ import json
 import shutil
 import threading
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
-from blending import NONE, settings_from_dict
+from blending import NONE, settings_from_dict, settings_to_dict
 from faceswap_hq import fakes, files, provenance, render
 from faceswap_hq.errors import UserError
 from faceswap_hq.faceset import read_faceset
@@ -45,6 +46,22 @@ def clip(actor_clips: tuple[Path, Path]) -> Path:
 
 def difference(a: np.ndarray, b: np.ndarray) -> float:
     return float(np.abs(a.astype(float) - b).mean())
+
+
+def test_the_ladder_is_the_same_swap_with_a_stage_more_on_each_rung(swap, clip, tmp_path) -> None:
+    top = replace(swap, settings=replace(swap.settings, blend=settings_from_dict({}), frames=(0, 2)))
+    made = fakes.render_ladder(clip, top, tmp_path / "ladder")
+    stages = [path.parent.parent.name for path in made]
+    assert stages == ["0-none", "1-mask", "2-color", "3-poisson", "4-detail", "5-temporal"]
+    blends = [json.loads((path.parent.parent / "manifest.json").read_text())["entries"][0]["blending"] for path in made]
+    assert blends[0] == settings_to_dict(NONE)
+    assert blends[-1] == settings_to_dict(top.settings.blend)
+    for lower, upper in pairwise(blends):
+        changed = {section for section in upper if lower[section] != upper[section]}
+        assert len(changed - {"occlusion"}) == 1
+    for path in made:
+        assert provenance.verify(path).state == "valid"
+        assert (path.parent.parent / "reals" / path.name).is_file()
 
 
 class TestOpenSwap:

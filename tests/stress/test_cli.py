@@ -78,7 +78,7 @@ def test_train_then_stress_from_the_command_line(tmp_path, capsys, monkeypatch):
 
     short = TrainSettings(epochs=6, batch=8, lr=1e-3)
     monkeypatch.setattr("stress.experiment._training", lambda seed: short)
-    arguments = f"--detector mine.pt --fakes {good} --base {crude} -o result --frames-per-clip 2 --seed 3"
+    arguments = f"--detector mine.pt --fakes {good} --base {crude} -o result --frames-per-clip 2 --seed 3 --quick"
     assert main(arguments.split()) == 0
     text = capsys.readouterr().out
     results = json.loads((tmp_path / "result/results.json").read_text())

@@ -1,0 +1,189 @@
+"""Many detectors against many data sets, one experiment a cell; what a run that was cut off has done is kept."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from faceswap_hq.errors import UserError
+from faceswap_hq.files import read_json, write_bytes, write_json
+from stress.evaluation.store import FoldStore
+from stress.experiment import ExperimentSettings, run, save
+from stress.gather import gather
+from stress.results import as_record, json_safe
+
+if TYPE_CHECKING:
+    from stress.detectors import Detector
+
+FORMAT = "faceswap-hq stress matrix"
+VERSION = 1
+METRICS = ("auc", "ap", "eer", "balanced_accuracy", "detection_rate", "false_alarm_rate")
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataSet:
+    """A column of the matrix.
+
+    Args:
+        name: In the table.
+        fakes: As for :func:`stress.data.layouts.read_dataset`.
+        reals: Likewise.
+    """
+
+    name: str
+    fakes: Path
+    reals: Path | None = None
+
+
+def parse_dataset(text: str) -> DataSet:
+    """``NAME=FAKES:REALS``; the name defaults to the folder's, the reals to those that come with the fakes.
+
+    >>> parse_dataset("dfdc=data/dfdc").name, parse_dataset("good/out").fakes.name
+    ('dfdc', 'out')
+    """
+    name, equals, folders = text.rpartition("=")
+    fakes, colon, reals = folders.partition(":")
+    if not fakes or (colon and not reals) or (equals and not name):
+        raise UserError(f"{text!r} names no data set.", "Write FOLDER, NAME=FOLDER or NAME=FAKES:REALS.")
+    return DataSet(name=name or Path(fakes).resolve().name, fakes=Path(fakes), reals=Path(reals) if colon else None)
+
+
+def run_matrix(
+    detectors: Mapping[str, Callable[[], Detector]],
+    datasets: Sequence[DataSet],
+    output: Path,
+    settings: ExperimentSettings,
+    *,
+    frames: int = 16,
+    base: Path | None = None,
+    warn: Callable[[str], None] = lambda text: None,
+    say: Callable[[str], None] = lambda text: None,
+) -> dict[str, Any]:
+    """Run every detector on every data set and write the table.
+
+    ``output/cells/DETECTOR--DATASET/`` holds each experiment's own results; a cell whose detector, faces and settings
+    are those of the results that lie there is not run again, and fine-tunings that were done are not done again. A
+    cell that fails is named with its reason, and the others go on.
+
+    Args:
+        detectors: Name -> how to load it.
+        datasets: What they are tested on.
+        output: Folder for everything.
+        settings: Of each experiment; the gate applies to cells with ``base``.
+        frames: To be looked at in each clip.
+        base: The detectors' own kind of data.
+        warn: Told what the person should know.
+        say: Told what is going on.
+
+    Returns:
+        What ``matrix.json`` holds: ``cells``, one a detector and data set.
+
+    Raises:
+        UserError: Two detectors or data sets have one name.
+    """
+    for what, names in (("detectors", list(detectors)), ("data sets", [item.name for item in datasets])):
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise UserError(f"Two {what} are called {twice[0]}.", "Give one another name: NAME=...")
+    cells = []
+    for name, load in detectors.items():
+        detector: Detector | UserError
+        try:
+            detector = load()
+        except UserError as error:
+            detector = error
+        for dataset in datasets:
+            cell: dict[str, Any] = {"detector": name, "dataset": dataset.name}
+            try:
+                if isinstance(detector, UserError):
+                    raise detector
+                folder = output / "cells" / f"{_plain(name)}--{_plain(dataset.name)}"
+                say(f"{name} on {dataset.name}")
+                cell |= _cell(detector, dataset, folder, settings, frames, base, warn)
+            except UserError as error:
+                cell |= {"failed": error.message}
+                warn(f"{name} on {dataset.name}: {error.message}")
+            cells.append(cell)
+            found = {"format": FORMAT, "version": VERSION, "settings": json_safe(as_record(settings)), "cells": cells}
+            write_json(output / "matrix.json", found)
+            write_bytes(output / "matrix.csv", _csv(cells).encode())
+    return found
+
+
+def _cell(
+    detector: Detector,
+    dataset: DataSet,
+    folder: Path,
+    settings: ExperimentSettings,
+    frames: int,
+    base: Path | None,
+    warn: Callable[[str], None],
+) -> dict[str, Any]:
+    found = gather(detector.card, dataset.fakes, dataset.reals, base=base, frames=frames, warn=warn)
+    store = FoldStore(folder / "fine-tunings")
+    asked = {"fakes": found.fakes, "reals": found.reals, "base": found.base}
+    key = store.key(detector, settings.training, repr(settings), -1, [], asked)
+    known = _known(folder / "results.json", key)
+    if known is None:
+        outcome = run(
+            detector, found.fakes, found.reals, found.base or None, settings, found.excluded, store=store
+        )
+        known = {**outcome.results, "key": key}
+        save(type(outcome)(results=known, scores=outcome.scores), folder, crops=[*found.fakes, *found.reals])
+    conditions = {name: known["conditions"][name] for name in ("before", "after") if name in known["conditions"]}
+    return {
+        "results": f"cells/{folder.name}/results.json",
+        "n": conditions["before"]["n"],
+        "suspect": bool(known["audit"]["warnings"]),
+        **{
+            name: {level: {metric: part[level][metric] for metric in METRICS} for level in ("video", "frame")}
+            for name, part in conditions.items()
+        },
+    }
+
+
+def _known(path: Path, key: str | None) -> dict[str, Any] | None:
+    """Results that were written for the same detector, faces and settings."""
+    if key is None or not path.is_file():
+        return None
+    try:
+        results = read_json(path)
+    except UserError:
+        return None
+    return results if isinstance(results, dict) and results.get("key") == key else None
+
+
+def _plain(name: str) -> str:
+    """A name that any file system takes; names that differ stay different."""
+    plain = re.sub(r"[^A-Za-z0-9._+-]+", "_", name).strip("._") or "unnamed"
+    return plain if plain == name else f"{plain}-{hashlib.sha256(name.encode()).hexdigest()[:6]}"
+
+
+def _csv(cells: Sequence[Mapping[str, Any]]) -> str:
+    """One row a cell, phase, level and metric."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(["detector", "dataset", "phase", "level", "metric", "value", "low", "high", "note"])
+    for cell in cells:
+        names = [_harmless(cell["detector"]), _harmless(cell["dataset"])]
+        if "failed" in cell:
+            writer.writerow([*names, "", "", "", "", "", "", f"failed: {cell['failed']}"])
+        for phase in ("before", "after"):
+            for level, metrics in cell.get(phase, {}).items():
+                for metric, figure in metrics.items():
+                    ends = [figure[end] for end in ("value", "low", "high")]
+                    writer.writerow([*names, phase, level, metric, *ends, figure.get("note", "")])
+    return out.getvalue()
+
+
+def _harmless(text: str) -> str:
+    """A spreadsheet takes what begins so for a formula."""
+    return f"'{text}" if text[:1] in "=+-@\t\r" else text
+
+
