@@ -13,7 +13,10 @@ import pytest
 if TYPE_CHECKING:
     from tests.faceswap_hq.helpers import Shot
 
-os.environ.setdefault("OMP_NUM_THREADS", "1" if "PYTEST_XDIST_WORKER" in os.environ else "2")
+# The pictures and models of the tests are so small that threads wait for one another longer than they work: a training
+# step takes five times the processor's time with two. Workers and child processes inherit this.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("OPENCV_FOR_THREADS_NUM", "1")
 
 
 def _shared() -> Path | None:
