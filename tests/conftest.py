@@ -67,11 +67,13 @@ def _own_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def shots() -> tuple[Shot, Shot]:
+def shots(tmp_path_factory: pytest.TempPathFactory) -> tuple[Shot, Shot]:
     """Two virtual actors, 24 numbered frames of 192 × 192 each, with their true landmarks."""
-    from tests.faceswap_hq.helpers import shoot
+    from tests.faceswap_hq.helpers import shoot_once
 
-    return shoot(11), shoot(12)
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "shots"  # one for all workers
+    return shoot_once(11, folder), shoot_once(12, folder)
 
 
 @pytest.fixture(scope="session")
