@@ -13,7 +13,10 @@ import pytest
 if TYPE_CHECKING:
     from tests.faceswap_hq.helpers import Shot
 
-os.environ.setdefault("OMP_NUM_THREADS", "1" if "PYTEST_XDIST_WORKER" in os.environ else "2")
+# The pictures and models of the tests are so small that threads wait for one another longer than they work: a training
+# step takes five times the processor's time with two. Workers and child processes inherit this.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("OPENCV_FOR_THREADS_NUM", "1")
 
 
 def _shared() -> Path | None:
@@ -64,11 +67,13 @@ def _own_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def shots() -> tuple[Shot, Shot]:
+def shots(tmp_path_factory: pytest.TempPathFactory) -> tuple[Shot, Shot]:
     """Two virtual actors, 24 numbered frames of 192 × 192 each, with their true landmarks."""
-    from tests.faceswap_hq.helpers import shoot
+    from tests.faceswap_hq.helpers import shoot_once
 
-    return shoot(11), shoot(12)
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "shots"  # one for all workers
+    return shoot_once(11, folder), shoot_once(12, folder)
 
 
 @pytest.fixture(scope="session")

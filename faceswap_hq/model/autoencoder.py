@@ -273,10 +273,17 @@ class SwapAutoencoder(nn.Module):
                 module.training = training
 
     @torch.no_grad()
-    def learn_codes(self, person: int, pieces: Iterable[Tensor]) -> None:
-        """Keep the codes of the faces of :meth:`learn_habits`, MEMORIES in all: pieces of (B, 3, S, S) in [0, 1]."""
+    def learn_codes(self, person: int, pieces: Iterable[Tensor], places: Tensor | None = None) -> None:
+        """Keep the codes of the faces of :meth:`learn_habits`.
+
+        Args:
+            person: The person's number.
+            pieces: The faces, (B, 3, S, S) in [0, 1] each.
+            places: int64 (MEMORIES,): which of them each memory is; None where they are MEMORIES in all, in order.
+        """
         with self.evaluating():
-            self.codes[person] = torch.cat([self.encoder(piece).float() for piece in pieces])
+            codes = torch.cat([self.encoder(piece).float() for piece in pieces])
+        self.codes[person] = codes if places is None else codes[places]
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
         state_dict.setdefault(prefix + "usual", self.usual)  # models of before there was such a thing

@@ -107,8 +107,9 @@ class Trainer:
         """Bring the codes that the shown model remembers up to date with its encoder."""
         resolution = self.settings.model.resolution
         for number, person in enumerate(self.people, self.first):
-            pieces = remembered(person).split(16)
-            self.shown.learn_codes(number, (central(person.images[piece], resolution) for piece in pieces))
+            picks, places = remembered(person).unique(return_inverse=True)  # of a short clip many times the same
+            pieces = (central(person.images[piece], resolution) for piece in picks.split(16))
+            self.shown.learn_codes(number, pieces, places)
 
     @torch.no_grad()
     def judge(self) -> None:
@@ -116,13 +117,14 @@ class Trainer:
         resolution, model = self.settings.model.resolution, self.shown
         for number, person in enumerate(self.people, self.first):
             parts: list[list[np.ndarray]] = [[], [], []]  # a few faces at a time on the device
+            picks, places = remembered(person)[::_JUDGED].unique(return_inverse=True)
             with model.evaluating():
-                for piece in remembered(person)[::_JUDGED].split(16):
+                for piece in picks.split(16):
                     images = central(person.images[piece], resolution)
                     face, mask = model(images, person.measures[piece], number)
                     for part, pictures in zip(parts, (images, face, mask), strict=True):
                         part.append(pictures.permute(0, 2, 3, 1).float().cpu().contiguous().numpy())
-            seen, expected, masks = (np.concatenate(part) for part in parts)
+            seen, expected, masks = (np.concatenate(part)[places.cpu().numpy()] for part in parts)
             found = blending.usual_disagreement(seen, expected, masks[..., 0], blending.OcclusionSettings())
             model.usual[number] = torch.from_numpy(found)
 

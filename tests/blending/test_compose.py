@@ -293,7 +293,7 @@ def test_a_bounded_resolution_looks_the_same(name: str) -> None:
 @pytest.mark.parametrize("height", [500, 900, 1500])
 def test_far_enlarged_faces_fade_in_on_all_sides(height: int) -> None:
     """Where the hull is what limits the swap, the box leaves room around it in the small picture's pixels too."""
-    it = scene(shape=(1700, 1400), center=(700, 850), height=height, size=64)
+    it = scene(shape=(1700, 1400), center=(700, 850), height=height, size=64, enlarged=4)
     result = run(it, RUNGS["best, hull"])
     for edge in (result.alpha[0], result.alpha[-1], result.alpha[:, 0], result.alpha[:, -1]):
         assert edge.max() == 0

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import torch
 
+from faceswap_hq import files
 from faceswap_hq.faceset import FaceRow, Faceset, write_table
 from faceswap_hq.media import Frame
 from faceswap_hq.model import ModelSettings
@@ -174,6 +175,19 @@ def shoot(seed: int, count: int = 24, size: int = 192) -> Shot:
     return Shot(tuple(images), tuple(landmarks))
 
 
+def shoot_once(seed: int, folder: Path) -> Shot:
+    """:func:`shoot`, which takes seconds, by the first of several processes that share ``folder``."""
+    path = folder / f"shot-{seed}.npz"
+    folder.mkdir(parents=True, exist_ok=True)
+    with files.lock_beside(path):
+        if not path.exists():
+            shot = shoot(seed)
+            with files.atomic_path(path) as part:
+                np.savez(part, images=np.stack(shot.images), landmarks=np.stack(shot.landmarks))
+    with np.load(path) as kept:
+        return Shot(tuple(kept["images"]), tuple(kept["landmarks"]))
+
+
 def mark(image: np.ndarray, number: int) -> np.ndarray:
     """A copy of the picture with ``number`` in its upper left corner, for :func:`clips.number_of`."""
     image = image.copy()
@@ -212,7 +226,7 @@ def write_faceset(path: Path, count: int = 6, size: int = 128, seed: int = 0, po
     """A small faceset of painted faces, written without extraction."""
     import cv2
 
-    from faceswap_hq import faceset, files
+    from faceswap_hq import faceset
     from faceswap_hq.faces import alignment
 
     (path / "faces").mkdir(parents=True)

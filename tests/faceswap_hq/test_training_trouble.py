@@ -8,6 +8,7 @@ import re
 import signal
 import time
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -17,12 +18,12 @@ from safetensors.torch import load_file
 from faceswap_hq import files
 from faceswap_hq.errors import UserError
 from faceswap_hq.model.autoencoder import Encoder
-from faceswap_hq.training import checkpoints
+from faceswap_hq.training import checkpoints, loop
 from faceswap_hq.training.checkpoints import Progress
 from faceswap_hq.training.data import load_person
 from faceswap_hq.training.devices import open_fabric
 from faceswap_hq.training.loop import Budget, train
-from faceswap_hq.training.profiling import PHASES
+from faceswap_hq.training.profiling import PHASES, StepProfile
 from faceswap_hq.training.run import load_model, read_config
 from faceswap_hq.training.trainer import Trainer, resolve_precision
 from tests.faceswap_hq.helpers import MODEL, SETTINGS, killed, leftovers, tree, write_faceset
@@ -322,11 +323,19 @@ def test_the_checkpoint_of_lowest_loss_is_kept(tmp_path):
     assert [int(path.name[-7:]) for path in checkpoints.found(tmp_path)] == [6, 5, 2]
 
 
-def test_profile(pair, tmp_path):
+@pytest.fixture
+def short_profile(monkeypatch) -> None:
+    """2 steps that do not count, 3 that are timed, 4 under the profiler."""
+    monkeypatch.setattr(loop, "StepProfile", partial(StepProfile, skip=2, plain=3, steps=4))
+
+
+def test_profile(pair, tmp_path, short_profile):
     said = []
     run = tmp_path / "run"
-    train(run, pair, SETTINGS, Budget(steps=46), device="cpu", say=said.append, profiled=True)
+    train(run, pair, SETTINGS, Budget(steps=9), device="cpu", say=said.append, profiled=True)
     text = (run / "profile.txt").read_text()
+    assert "(median of 3;" in text
+    assert "mean of 4 steps" in text
     shares = [float(re.search(rf"  {phase} .* ms +([\d.]+) %", text)[1]) for phase in PHASES]
     assert sum(shares) == pytest.approx(100, abs=1)
     assert all(share > 0.1 for share in shares)
@@ -337,11 +346,17 @@ def test_profile(pair, tmp_path):
     assert 0 < float(waits[1]) <= float(waits[2])
 
 
-def test_a_profile_that_training_outruns_is_given_up(pair, tmp_path):
+def test_a_profile_that_training_outruns_is_given_up(pair, tmp_path, short_profile):
     run = tmp_path / "run"
-    train(run, pair, SETTINGS, Budget(steps=28), device="cpu", profiled=True)
+    active = []
+    train(
+        run, pair, SETTINGS, Budget(steps=6), device="cpu", profiled=True,
+        report=lambda *_: active.append(torch.autograd._profiler_enabled()),
+    )  # fmt: skip
+    assert active == [False] * 4 + [True] * 2
     assert not (run / "profile.txt").exists()
-    train(tmp_path / "next", pair, SETTINGS, Budget(steps=2), device="cpu")
+    assert not torch.autograd._profiler_enabled()
+    train(tmp_path / "next", pair, SETTINGS, Budget(steps=1), device="cpu")
 
 
 @pytest.mark.slow
