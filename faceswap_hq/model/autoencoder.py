@@ -77,8 +77,9 @@ class ModelSettings:
 
 
 MEMORIES = 256
-UNKNOWN = 2.0
 """Faces of each person that the model remembers."""
+UNKNOWN = 2.0
+"""By how much a decoder is said to be off where that was not measured: more than colors can be."""
 
 
 def _activation() -> nn.Module:
@@ -190,7 +191,7 @@ class SwapAutoencoder(nn.Module):
         self.register_buffer("spread", torch.ones(len(people), expression.COUNT))
         self.register_buffer("seen", torch.zeros(len(people), MEMORIES, expression.COUNT))
         self.register_buffer("codes", torch.zeros(len(people), MEMORIES, settings.bottleneck))
-        # By how much each decoder's drawing of its person is off, place by place; UNKNOWN is more than colors can be
+        # By how much each decoder's drawing of its person is off, place by place
         self.register_buffer(
             "usual", torch.full((len(people), settings.resolution, settings.resolution), UNKNOWN)
         )
