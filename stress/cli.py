@@ -23,7 +23,7 @@ _FRAMES = 16
 @app.callback(invoke_without_command=True)
 def stress(
     context: typer.Context,
-    detector: Annotated[Path | None, typer.Option(help="Weights with a card: safetensors or PyTorch.")] = None,
+    detector: Annotated[Path | None, typer.Option(help="A file or folder with a card, or hf:ORG/NAME.")] = None,
     fakes: Annotated[
         Path | None, typer.Option(help="Fakes: out/ of faceswap-hq (its reals go with it) or a folder.")
     ] = None,
@@ -37,6 +37,7 @@ def stress(
     seed: Annotated[int, typer.Option(min=0, help="Of the folds, fine-tuning and the intervals.")] = 0,
     finetune: Annotated[bool, typer.Option(help="Fine-tune on some people, test on the others.")] = True,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, ...")] = "auto",
+    trust_code: Annotated[bool, typer.Option("--trust-code", help="Run TorchScript, which is a program.")] = False,
 ) -> None:
     """Measure how a detector does on good fakes: before, after fine-tuning, drop, recovery, forgetting."""
     if context.invoked_subcommand is not None:
@@ -47,12 +48,14 @@ def stress(
     if detector is None or fakes is None:
         raise typer.BadParameter("missing: give a detector and fakes", param_hint="--detector / --fakes")
     from stress.data.layouts import read_dataset
-    from stress.detectors import load_detector
+    from stress.detectors import load_detector, require_trainable
     from stress.experiment import ExperimentSettings, run, save
     from stress.summary import show
 
     _check_output(output)
-    model = load_detector(detector, card, device=device)
+    model = load_detector(detector, card, device=device, trust_code=trust_code)
+    if finetune:
+        require_trainable(model)
     clips = read_dataset(fakes, reals)
     base_clips = read_dataset(base) if base is not None else []
     for folder in (fakes, reals, base):
@@ -75,7 +78,7 @@ def train(
     real: Annotated[Path, typer.Option(help="Reals: a folder, or out/ of faceswap-hq (its reals are taken).")],
     fake: Annotated[Path, typer.Option(help="Fakes: a folder, or out/ of faceswap-hq (its fakes are taken).")],
     output: Annotated[Path, typer.Option("--output", "-o", help="The detector; safetensors whatever its name.")],
-    arch: Annotated[str, typer.Option(help="small_cnn, meso4, or any timm model.")] = "small_cnn",
+    arch: Annotated[str, typer.Option(help="small_cnn, meso4, ..., or any timm model.")] = "small_cnn",
     start: Annotated[Path | None, typer.Option("--from", help="Go on from this detector instead.")] = None,
     pretrained: Annotated[bool, typer.Option(help="Start from timm's published weights (downloaded).")] = False,
     epochs: Annotated[int | None, typer.Option(min=1, help="Rounds over the faces; 20 without --minutes.")] = None,
@@ -88,7 +91,7 @@ def train(
 ) -> None:
     """Train a detector to start from."""
     from stress.data.layouts import read_dataset
-    from stress.detectors import load_detector, new_detector, save_detector
+    from stress.detectors import load_detector, new_detector, require_savable, require_trainable, save_detector
     from stress.training import TrainSettings
     from stress.training import train as fit
 
@@ -101,6 +104,8 @@ def train(
         raise UserError(f"{output} is a directory; the name of a file belongs behind -o.")
     if start is not None:
         detector = load_detector(start, device=device)
+        require_trainable(detector)
+        require_savable(detector)
     else:
         detector = new_detector(arch, pretrained=pretrained, seed=seed, device=device)
     clips = read_dataset(fake, real)
@@ -121,7 +126,7 @@ def train(
 
 @app.command()
 def card(
-    checkpoint: Annotated[Path, typer.Argument(help="Weights without a card.")],
+    checkpoint: Annotated[Path, typer.Argument(help="A detector without a card: file, folder or hf:ORG/NAME.")],
     values: Annotated[
         list[str] | None, typer.Option("--set", metavar="FIELD=VALUE", help="Fill in a field; may be repeated.")
     ] = None,

@@ -13,6 +13,7 @@ from faceswap_hq import __version__ as toolkit_version
 from faceswap_hq.console import progress as show_progress
 from faceswap_hq.errors import UserError
 from stress.data.splits import Split, split
+from stress.detectors.detector import require_trainable
 from stress.evaluation.audit import audit
 from stress.evaluation.comparison import DEFINITIONS, LEVELS, Bootstrap, both_labels, figures, keys_of
 from stress.evaluation.metrics import MEANING, METRICS, to_videos
@@ -91,6 +92,8 @@ def run(
         UserError: There is no fake or no real to score.
     """
     settings = settings or ExperimentSettings()
+    if settings.finetune and finetune is None:
+        require_trainable(detector)
     failures: list[dict[str, str]] = []
     given = [*fake_crops, *real_crops]
     with progress("scoring", len(given) + len(base_crops or ()), unit="clips") as advance:

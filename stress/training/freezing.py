@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import nn
 
 
@@ -35,4 +36,4 @@ def freeze(module: nn.Module, layers: str | int) -> list[nn.Module]:
 
 def _is_weight_layer(part: nn.Module) -> bool:
     weight = getattr(part, "weight", None)
-    return isinstance(weight, nn.Parameter) and weight.ndim >= 2
+    return isinstance(weight, torch.Tensor) and weight.ndim >= 2  # TorchScript's are not nn.Parameter

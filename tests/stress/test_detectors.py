@@ -138,7 +138,7 @@ def test_unknown_architecture_lists_what_is_known(tmp_path):
     _bare(path, architecture="timm:efficientnet_b77")
     with pytest.raises(UserError, match="no architecture 'timm:efficientnet_b77'") as caught:
         load_detector(path)
-    assert "small_cnn, meso4, and any timm name" in str(caught.value.hint)
+    assert "small_cnn, meso4, mesoinception4, shallownet, " in str(caught.value.hint)
     assert "efficientnet_b7" in str(caught.value.hint)
 
 
@@ -339,7 +339,7 @@ def test_cards_survive_json_and_say_what_is_wrong_with_them(tmp_path):
     assert read_card(path) == card
     good = json.loads(path.read_text())
     cases = [
-        ({"version": 99}, "version 99; this toolkit reads up to version 1"),
+        ({"version": 99}, "version 99; this toolkit reads up to version 2"),
         ({"version": "x"}, "damaged"),
         ({"format": "recipe"}, "is not a faceswap-hq detector card"),
         ({"colour": 1}, "does not know: colour"),
