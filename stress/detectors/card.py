@@ -140,6 +140,14 @@ class DetectorCard:
         return {"format": FORMAT, "version": VERSION, **values}
 
 
+REQUIRED = tuple(
+    field.name
+    for field in dataclasses.fields(DetectorCard)
+    if field.default is dataclasses.MISSING or field.name == "color_order"
+)
+"""Fields that a card's file must fill in; a blank colour order is not silently taken for RGB."""
+
+
 def _number(value: object) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
@@ -193,8 +201,7 @@ def card_from_dict(values: Any, where: str | Path) -> DetectorCard:
     unknown = sorted(set(given) - set(fields))
     if unknown:
         raise UserError(f"{where} has a field this toolkit does not know: {', '.join(unknown)}.")
-    required = [name for name, field in fields.items() if field.default is dataclasses.MISSING]
-    missing = [name for name in required if given.get(name) is None]
+    missing = [name for name in REQUIRED if given.get(name) is None]
     if missing:
         lines = "\n  ".join(f"{name}: {EXPLANATIONS[name]}" for name in missing)
         raise UserError(f"{where} is not filled in: {', '.join(missing)}.", lines)

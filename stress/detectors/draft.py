@@ -10,7 +10,7 @@ from typing import Any
 
 from faceswap_hq.errors import UserError
 from faceswap_hq.files import write_json
-from stress.detectors.card import EXPLANATIONS, FORMAT, VERSION, DetectorCard, card_from_dict, card_path
+from stress.detectors.card import EXPLANATIONS, FORMAT, REQUIRED, VERSION, DetectorCard, card_from_dict, card_path
 from stress.detectors.importers import Checkpoint, checksum, read_detector
 
 
@@ -43,8 +43,7 @@ def write_draft(checkpoint: str | Path, settings: Sequence[str] = ()) -> tuple[P
         if not equals or name not in EXPLANATIONS:
             raise UserError(f"--set {setting}: that is not FIELD=VALUE.", f"Fields: {', '.join(EXPLANATIONS)}.")
         values[name] = _value(text)
-    required = [field.name for field in dataclasses.fields(DetectorCard) if field.default is dataclasses.MISSING]
-    missing = [name for name in required if values.get(name) is None]
+    missing = [name for name in REQUIRED if values.get(name) is None]
     if not missing:
         card_from_dict(values, target)
     write_json(target, values)

@@ -30,7 +30,8 @@ def freeze(module: nn.Module, layers: str | int) -> list[nn.Module]:
         return []
     first = weighted[-count]
     for part in leaves[first:]:
-        part.requires_grad_(True)
+        for value in part.parameters():  # a part of TorchScript has no requires_grad_
+            value.requires_grad_(True)
     return [part for part in leaves[:first] if part.state_dict()]
 
 

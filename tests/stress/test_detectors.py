@@ -257,14 +257,13 @@ def _cut(path):
     ("make", "message"),
     [
         (lambda path: None, "does not exist"),
-        (lambda path: path.mkdir(), "is a directory"),
+        (lambda path: path.mkdir(), "folder without config.json"),
         (lambda path: path.write_bytes(b""), "is empty"),
         (lambda path: path.write_text("not a checkpoint at all"), "damaged or not a PyTorch file"),
         (_cut, "damaged or not a PyTorch file"),
         (_bomb, "unpacks to far more"),
         (_huge_header, "damaged"),
         (_bad_offsets, "damaged"),
-        (lambda path: path.write_bytes(b"\x89HDF\r\n\x1a\n" + bytes(99)), "Keras"),
         (lambda path: torch.save([torch.zeros(1)], path), "holds a list"),
         (lambda path: save_file({"a": torch.zeros(2)}, path), "has no card"),
     ],
@@ -374,7 +373,7 @@ def test_without_a_card_the_message_says_how_to_write_one_and_that_way_works(tmp
     assert (values["weights_key"], values["strip_prefix"]) == ("net", "module.")
     assert json.loads(values["_read_off_the_file"]["last"]) == ["module.head.weight", [1, 96]]
     blank = {name for name in CARD.to_dict() if values[name] is None}
-    assert set(missing) == blank - {"licence", "training_data", "base_metrics", "color_order"}
+    assert set(missing) == blank - {"licence", "training_data", "base_metrics", "score_transform"}
     with pytest.raises(UserError, match="not filled in: architecture, input_size"):
         load_detector(path)
     with pytest.raises(UserError, match="is there already"):
@@ -382,7 +381,7 @@ def test_without_a_card_the_message_says_how_to_write_one_and_that_way_works(tmp
     with pytest.raises(UserError, match="not FIELD=VALUE"):
         write_draft(path, ["colour=RGB"])
     settings = ["architecture=small_cnn", "input_size=128", "crop_margin=1.3"]
-    settings += ["mean=[0.5,0.5,0.5]", "std=[0.5,0.5,0.5]"]
+    settings += ["mean=[0.5,0.5,0.5]", "std=[0.5,0.5,0.5]", "color_order=RGB"]
     assert write_draft(path, settings)[1] == ["alignment", "output", "fake_index", "threshold", "threshold_source"]
     settings = ["alignment=box", "output=logit", "fake_index=1", "threshold=0.5", "threshold_source=by hand"]
     assert write_draft(path, settings)[1] == []

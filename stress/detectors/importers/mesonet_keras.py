@@ -44,7 +44,8 @@ PUBLISHED = {
 
 _HINTS = {
     "_crop": "The authors cut out a square 2.86 times (1.3 x 2.2) the larger of the distances eye to eye and eyes to "
-    "mouth, centred on the nose and turned upright (pipeline.py). crop_margin is another measure: choose it to match.",
+    "mouth, centred on the nose and turned upright (pipeline.py). crop_margin is another measure: "
+    "on one frame each of eight clips theirs came to 1.08 to 1.35, 1.2 in the mean.",
 }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import zipfile
 from pathlib import Path
 
@@ -14,6 +15,27 @@ from stress.detectors.importers.checkpoint import Checkpoint
 from stress.detectors.weights import check_tensors
 
 ARCHITECTURE = "torchscript"
+
+
+class _Program(nn.Module):
+    """A TorchScript module in the coat of an ordinary one, since it refuses some calls itself (``requires_grad_``)."""
+
+    def __init__(self, program: nn.Module) -> None:
+        super().__init__()
+        self.program = program
+
+    def __deepcopy__(self, memo: dict[int, object]) -> _Program:
+        """A copy with weights of its own: PyTorch's copy of a TorchScript module cannot be trained."""
+        buffer = io.BytesIO()
+        torch.jit.save(self.program, buffer)
+        buffer.seek(0)
+        first = next(self.parameters(), None)
+        copied = _Program(torch.jit.load(buffer, map_location=None if first is None else first.device))
+        return copied.train(self.training)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Normalised (B, 3, S, S) to (B, outputs)."""
+        return self.program(x)
 
 
 def is_torchscript(path: Path) -> bool:
@@ -44,7 +66,7 @@ def read(path: Path) -> Checkpoint:
             reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
             raise UserError(f"{path} is damaged or of another version of PyTorch: {reason}") from error
         check_tensors(dict(module.state_dict()), path)
-        return module
+        return _Program(module)
 
     facts = {"architecture": (ARCHITECTURE, "the file is TorchScript")}
     return Checkpoint(path=path, format="TorchScript", network=network, files=(path,), facts=facts)
