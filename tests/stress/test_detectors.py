@@ -7,6 +7,7 @@ import json
 import os
 import pickle
 import zipfile
+from collections import OrderedDict
 
 import numpy as np
 import pytest
@@ -96,13 +97,19 @@ def test_every_head_gives_the_probability_of_fake(output, fake_index):
         fake_logit(torch.zeros(3, 7), card)
 
 
+def test_the_score_transform_acts_on_the_log_odds_of_fake():
+    logits = torch.tensor([[-2.0], [0.5]])
+    cooled = dataclasses.replace(CARD, score_transform=(0.5, 0.25), fake_index=0)
+    torch.testing.assert_close(fake_logit(logits, cooled), torch.tensor([2.0, -0.5]) * 0.5 + 0.25)
+    torch.testing.assert_close(fake_logit(logits, dataclasses.replace(cooled, score_transform=(1, 0))), -logits[:, 0])
+
+
 # ------------------------------------------------------------------------------------------------------------ zoo
 
 
 @pytest.mark.parametrize(
     ("name", "parameters"),
     [
-        ("meso4", 27_977),  # Afchar et al. 2018, section III-A
         ("small_cnn", 264_129),
         ("timm:resnet18", 11_689_512 - 512 * 1000 - 1000 + 513),  # torchvision's count, with another head
     ],
@@ -248,6 +255,25 @@ def _bad_offsets(path):
     path.write_bytes(len(header).to_bytes(8, "little") + header + bytes(16))
 
 
+def _repeated(path):
+    """A million million values for the price of one: strides of zero."""
+    torch.save({"head.weight": torch.zeros(1).expand(10**6, 10**6)}, path)
+
+
+def _sparse(path):
+    torch.save({"a": torch.sparse_coo_tensor(torch.zeros(2, 1, dtype=torch.int64), torch.ones(1), (9**9, 9**9))}, path)
+
+
+class _Rebuilt:
+    """A tensor as a pickle that was written by hand may claim it."""
+
+    def __init__(self, *sizes):
+        self.sizes = sizes
+
+    def __reduce__(self):
+        return torch._utils._rebuild_tensor_v2, (torch.zeros(4).storage(), 0, self.sizes, (1,), False, OrderedDict())
+
+
 def _cut(path):
     _bare(path)
     path.write_bytes(path.read_bytes()[:5000])
@@ -262,6 +288,10 @@ def _cut(path):
         (lambda path: path.write_text("not a checkpoint at all"), "damaged or not a PyTorch file"),
         (_cut, "damaged or not a PyTorch file"),
         (_bomb, "unpacks to far more"),
+        (_repeated, "head.weight is not a plain tensor of the shape it declares"),
+        (_sparse, "a is not a plain tensor|damaged or not"),
+        (lambda path: torch.save({"a": _Rebuilt(-4)}, path), "damaged or not a PyTorch file"),
+        (lambda path: torch.save({"a": _Rebuilt(1 << 40)}, path), "damaged or not a PyTorch file"),
         (_huge_header, "damaged"),
         (_bad_offsets, "damaged"),
         (lambda path: torch.save([torch.zeros(1)], path), "holds a list"),
@@ -271,8 +301,9 @@ def _cut(path):
 def test_bad_files_are_one_clear_message(tmp_path, make, message):
     path = tmp_path / "d.pt"
     make(path)
+    card = CARD if make in (_repeated, _sparse) else None
     with pytest.raises(UserError, match=message):
-        load_detector(path)
+        load_detector(path, card)
 
 
 def test_weights_that_are_not_numbers_are_refused(tmp_path):
@@ -320,6 +351,8 @@ def test_another_file_under_the_cards_checksum_is_refused(tmp_path):
         {"output": "probability"},
         {"fake_index": 2},
         {"fake_index": True},
+        {"score_transform": (1.0,)},
+        {"score_transform": (-1.0, 0.0)},
         {"threshold": 1.5},
         {"threshold_source": ""},
         {"base_metrics": {"frame_auc": 98.0}},

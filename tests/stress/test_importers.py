@@ -192,6 +192,20 @@ def test_efficientnets_names_map_both_ways(variant):
     assert len(back) == len(theirs)
 
 
+def test_only_an_efficientnet_b4_under_net_is_taken_for_self_blended_images():
+    layout = {name: torch.zeros(shape, dtype=torch.float16) for name, shape in efficientnet_layout("b0").items()}
+    for prefix in ("", "net.", "module."):
+        found = efficientnet_pytorch.recognise("x.tar", {prefix + name: value for name, value in layout.items()})
+        assert set(found.facts) == {"architecture"}
+        assert found.facts["architecture"][0] == "timm:tf_efficientnet_b0"
+    layout.pop("_conv_head.weight")
+    assert efficientnet_pytorch.recognise("x.tar", layout) is None
+    layout["_conv_head.weight"] = torch.zeros(7, 320, 1, 1)
+    with pytest.raises(UserError, match="16 blocks, which none of B0 to B7"):
+        efficientnet_pytorch.recognise("x.tar", layout)
+
+
+@pytest.mark.slow
 def test_a_self_blended_images_checkpoint_loads_and_its_card_is_drafted(tmp_path):
     path = tmp_path / "FFc23.tar"
     weights = {f"net.{name}": _random(shape, name) for name, shape in efficientnet_layout("b4").items()}
