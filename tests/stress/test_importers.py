@@ -11,6 +11,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from faceswap_hq.errors import UserError
+from stress.cli import main
 from stress.detectors import load_detector, require_savable, require_trainable, save_detector
 from stress.detectors.draft import write_draft
 from stress.detectors.importers import deepfakebench, efficientnet_pytorch, read_detector
@@ -285,13 +286,16 @@ TORCHSCRIPT = ["input_size=64", "mean=[0,0,0]", "std=[1,1,1]", "color_order=RGB"
                "fake_index=1", *REST]  # fmt: skip
 
 
-def test_torchscript_runs_only_when_its_code_is_trusted(tmp_path):
+def test_torchscript_runs_only_when_its_code_is_trusted(tmp_path, capsys):
     path, net = tmp_path / "d.pt", _Net().eval()
     torch.jit.script(net).save(str(path))
     write_draft(path, TORCHSCRIPT)  # a draft runs nothing
     with pytest.raises(UserError, match="TorchScript, which runs code") as caught:
         load_detector(path)
     assert "--trust-code" in str(caught.value.hint)
+    for arguments, message in (([], "runs code"), (["--trust-code"], "none does not exist")):
+        assert main(["--detector", str(path), "--fakes", str(tmp_path / "none"), *arguments]) == 2
+        assert message in capsys.readouterr().err
     detector = load_detector(path, device="cpu", trust_code=True)
     x = torch.from_numpy(FACE).permute(0, 3, 1, 2).float() / 255
     assert detector.fake_probability(FACE) == pytest.approx(net(x).sigmoid().detach().numpy()[:, 0], abs=1e-6)

@@ -41,10 +41,10 @@ def write_keras(path, layers, *, first=8, seed=0, shuffled=True):
         if kind == "bn":
             values = {
                 "gamma": rng.uniform(0.5, 1.5, shape), "beta": rng.normal(0, 0.3, shape),
-                "moving_mean": rng.normal(0, 0.1, shape), "moving_variance": rng.uniform(0.2, 1, shape),
+                "moving_mean": rng.normal(0, 0.1, shape), "moving_variance": rng.uniform(0.05, 0.3, shape),
             }  # fmt: skip
         else:
-            scale = (0.1 if kind == "dense" else 1) / np.sqrt(np.prod(shape[:-1]))
+            scale = (0.05 if kind == "dense" else 1) / np.sqrt(np.prod(shape[:-1]))
             values = {"kernel": rng.normal(0, scale, shape), "bias": rng.normal(0, 0.1, shape[-1])}
         entries.append((f"{kind_name}_{number}", {key: value.astype(np.float32) for key, value in values.items()}))
     order = rng.permutation(len(entries)) if shuffled else range(len(entries))

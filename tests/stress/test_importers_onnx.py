@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from faceswap_hq.errors import UserError
+from stress.cli import main
 from stress.detectors import load_detector, save_detector
 from stress.detectors.draft import write_draft
 from stress.experiment import ExperimentSettings, run
@@ -70,7 +71,7 @@ def test_scores_are_those_of_the_graph_whatever_its_layout(tmp_path, how):
     np.testing.assert_allclose(found, 1 / (1 + np.exp(-expected)), atol=1e-5 if "kind" not in how else 2e-3)
 
 
-def test_it_is_not_fine_tuned_and_that_is_said_before_anything_is_scored(tmp_path):
+def test_it_is_not_fine_tuned_and_that_is_said_before_anything_is_scored(tmp_path, capsys):
     path = tmp_path / "d.onnx"
     write_onnx(path)
     write_draft(path, CARD)
@@ -81,6 +82,10 @@ def test_it_is_not_fine_tuned_and_that_is_said_before_anything_is_scored(tmp_pat
     assert "--no-finetune" in str(caught.value.hint)
     with pytest.raises(UserError, match="cannot be saved"):
         save_detector(detector, tmp_path / "copy")
+    assert main(["--detector", str(path), "--fakes", str(tmp_path / "none")]) == 2
+    assert "cannot be fine-tuned" in capsys.readouterr().err
+    assert main(["--detector", str(path), "--fakes", str(tmp_path / "none"), "--no-finetune"]) == 2
+    assert "none does not exist" in capsys.readouterr().err
 
 
 def test_a_blank_stays_where_the_graph_leaves_doubt(tmp_path):
