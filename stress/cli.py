@@ -28,6 +28,7 @@ VideoScore = Annotated[
 IgnoreGate = Annotated[
     bool, typer.Option("--ignore-gate", help="Go on where the detector misses its claims; the report says so.")
 ]
+TrustCode = Annotated[bool, typer.Option("--trust-code", help="Run TorchScript, which is a program.")]
 Strategies = Annotated[
     str | None,
     typer.Option(
@@ -40,7 +41,7 @@ Strategies = Annotated[
 @app.callback(invoke_without_command=True)
 def stress(
     context: typer.Context,
-    detector: Annotated[Path | None, typer.Option(help="Weights with a card: safetensors or PyTorch.")] = None,
+    detector: Annotated[Path | None, typer.Option(help="A file or folder with a card, or hf:ORG/NAME.")] = None,
     fakes: Annotated[
         Path | None, typer.Option(help="Fakes: out/ of faceswap-hq (its reals go with it) or a folder.")
     ] = None,
@@ -65,6 +66,7 @@ def stress(
     ] = 0.05,
     ignore_gate: IgnoreGate = False,
     device: Device = "auto",
+    trust_code: TrustCode = False,
 ) -> None:
     """Measure how a detector does on good fakes: before, after fine-tuning, drop, recovery, forgetting."""
     if context.invoked_subcommand is not None:
@@ -79,13 +81,15 @@ def stress(
         seeds=1 if quick else seeds, strategies="all" if quick and not strategies else strategies,
     )  # fmt: skip
     _check_output(output)
-    from stress.detectors import load_detector
+    from stress.detectors import load_detector, require_trainable
     from stress.evaluation.store import FoldStore
     from stress.experiment import run, save
     from stress.gather import gather
     from stress.summary import show
 
-    model = load_detector(detector, card, device=device)
+    model = load_detector(detector, card, device=device, trust_code=trust_code)
+    if finetune:
+        require_trainable(model)
     found = gather(model.card, fakes, reals, base=base, ladder=ladder, frames=frames_per_clip, warn=warn)
     outcome = run(
         model, found.fakes, found.reals, found.base or None, settings, found.excluded,
@@ -115,6 +119,7 @@ def matrix(
     seeds: Seeds = 3,
     ignore_gate: IgnoreGate = False,
     device: Device = "auto",
+    trust_code: TrustCode = False,
 ) -> None:
     """Run many detectors on many data sets; the same command goes on where it was cut off."""
     settings = _settings(
@@ -130,10 +135,10 @@ def matrix(
     named = {}
     for text in _parts(detectors):
         name, _, path = text.rpartition("=")
-        name = name or Path(path).stem
+        name = name or path.removeprefix("hf:").rstrip("/").rpartition("/")[2].removesuffix(Path(path).suffix)
         if name in named:
             raise UserError(f"Two detectors are called {name}.", "Give one another name: NAME=FILE")
-        named[name] = partial(load_detector, Path(path), device=device)
+        named[name] = partial(load_detector, path, device=device, trust_code=trust_code)
     sets = [parse_dataset(text) for text in _parts(datasets)]
     found = run_matrix(
         named, sets, output, settings, frames=frames_per_clip, base=base, warn=warn, say=say
@@ -149,7 +154,7 @@ def train(
     real: Annotated[Path, typer.Option(help="Reals: a folder, or out/ of faceswap-hq (its reals are taken).")],
     fake: Annotated[Path, typer.Option(help="Fakes: a folder, or out/ of faceswap-hq (its fakes are taken).")],
     output: Annotated[Path, typer.Option("--output", "-o", help="The detector; safetensors whatever its name.")],
-    arch: Annotated[str, typer.Option(help="small_cnn, meso4, or any timm model.")] = "small_cnn",
+    arch: Annotated[str, typer.Option(help="small_cnn, meso4, ..., or any timm model.")] = "small_cnn",
     start: Annotated[Path | None, typer.Option("--from", help="Go on from this detector instead.")] = None,
     pretrained: Annotated[bool, typer.Option(help="Start from timm's published weights (downloaded).")] = False,
     epochs: Annotated[int | None, typer.Option(min=1, help="Rounds over the faces; 20 without --minutes.")] = None,
@@ -162,7 +167,7 @@ def train(
 ) -> None:
     """Train a detector to start from."""
     from stress.data.layouts import read_dataset
-    from stress.detectors import load_detector, new_detector, save_detector
+    from stress.detectors import load_detector, new_detector, require_savable, require_trainable, save_detector
     from stress.gather import cut, warn_of_names
     from stress.training import TrainSettings
     from stress.training import train as fit
@@ -176,6 +181,8 @@ def train(
         raise UserError(f"{output} is a directory; the name of a file belongs behind -o.")
     if start is not None:
         detector = load_detector(start, device=device)
+        require_trainable(detector)
+        require_savable(detector)
     else:
         detector = new_detector(arch, pretrained=pretrained, seed=seed, device=device)
     clips = read_dataset(fake, real)
@@ -196,7 +203,7 @@ def train(
 
 @app.command()
 def card(
-    checkpoint: Annotated[Path, typer.Argument(help="Weights without a card.")],
+    checkpoint: Annotated[Path, typer.Argument(help="A detector without a card: file, folder or hf:ORG/NAME.")],
     values: Annotated[
         list[str] | None, typer.Option("--set", metavar="FIELD=VALUE", help="Fill in a field; may be repeated.")
     ] = None,

@@ -14,6 +14,7 @@ from faceswap_hq.console import progress as show_progress
 from faceswap_hq.errors import UserError
 from stress import records
 from stress.data.splits import Split, split
+from stress.detectors.detector import require_trainable
 from stress.evaluation import gate, ladder
 from stress.evaluation.audit import audit
 from stress.evaluation.comparison import (
@@ -142,6 +143,8 @@ def run(
         UserError: There is no fake or no real to score, or the detector misses its own claim (the gate).
     """
     settings = settings or ExperimentSettings()
+    if settings.finetune and finetune is None:
+        require_trainable(detector)
     failures: list[dict[str, str]] = []
     given = [*fake_crops, *real_crops]
     others = {ladder.group(name): items for name, items in (rungs or {}).items()}

@@ -1,6 +1,15 @@
-"""Detectors: cards, safe loading, and the architectures."""
+"""Detectors: cards, safe loading, importers of published checkpoints, and the architectures."""
 
 from stress.detectors.card import DetectorCard
-from stress.detectors.detector import Detector, load_detector, new_detector, save_detector
+from stress.detectors.detector import Detector, new_detector, require_savable, require_trainable, save_detector
+from stress.detectors.loading import load_detector
 
-__all__ = ["Detector", "DetectorCard", "load_detector", "new_detector", "save_detector"]
+__all__ = [
+    "Detector",
+    "DetectorCard",
+    "load_detector",
+    "new_detector",
+    "require_savable",
+    "require_trainable",
+    "save_detector",
+]

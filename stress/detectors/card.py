@@ -17,13 +17,16 @@ from faceswap_hq.errors import UserError
 from faceswap_hq.files import read_json, write_json
 
 FORMAT = "faceswap-hq detector card"
-VERSION = 1
+VERSION = 2
 HEADER_KEY = "faceswap_hq_card"
+HUB = "hf:"
+"""What a model on the Hugging Face hub is called by: ``hf:ORG/NAME``, so that a mistyped path never goes online."""
 OUTPUTS = {"logit": 1, "sigmoid": 1, "two_logits": 2, "softmax": 2}
 """Kinds of head, with the number of values each gives for an image."""
 
 EXPLANATIONS = {
-    "architecture": "small_cnn, meso4, or any timm model, e.g. timm:efficientnet_b4",
+    "architecture": "small_cnn, meso4, mesoinception4, shallownet, or any timm model, e.g. timm:efficientnet_b4; "
+    "onnx, torchscript or transformers:CLASS for files that bring their network with them",
     "input_size": "side of the square input in pixels",
     "mean": "subtracted from the channels after division by 255, e.g. [0.5, 0.5, 0.5]; [0, 0, 0] for none",
     "std": "divided by after that, e.g. [0.5, 0.5, 0.5]; [1, 1, 1] for none",
@@ -32,6 +35,8 @@ EXPLANATIONS = {
     "alignment": "box (upright square) or aligned (turned so that the face stands upright)",
     "output": "logit, sigmoid (one value an image), two_logits or softmax (two)",
     "fake_index": "two values: which one means fake. One value: 1 = high means fake, 0 = high means real",
+    "score_transform": "[a, b]: the log odds of fake become a x + b before they are a probability, e.g. [0.5, 0] for a "
+    "temperature of 2; [1, 0] for none",
     "threshold": "fake probability from which a frame is called fake",
     "threshold_source": "how the threshold was chosen",
     "licence": "licence of the weights",
@@ -49,7 +54,8 @@ class DetectorCard:
     """How a detector wants its input and what its output means.
 
     Args:
-        architecture: Name in the zoo (``small_cnn``, ``meso4``) or of a timm model, with or without ``timm:``.
+        architecture: Name in the zoo (``small_cnn``, ``meso4``, ...) or of a timm model, with or without ``timm:``; or
+            ``onnx``, ``torchscript``, ``transformers:CLASS`` for files that bring their network with them.
         input_size: Side of the square input, pixels.
         mean: Per channel, in [0, 1] units, in the detector's own colour order.
         std: Per channel, > 0.
@@ -58,6 +64,8 @@ class DetectorCard:
         alignment: ``"box"`` or ``"aligned"``.
         output: Kind of head, a key of :data:`OUTPUTS`.
         fake_index: Which of two outputs means fake; for one output 1 = high means fake, 0 = high means real.
+        score_transform: Slope > 0 and offset applied to the log odds of fake before the sigmoid (Platt 1999; a
+            temperature T is a slope of 1 / T), (1, 0) for none.
         threshold: Fake probability from which a frame is called fake, in [0, 1].
         threshold_source: How the threshold was chosen.
         licence: Licence of the weights.
@@ -82,6 +90,7 @@ class DetectorCard:
     fake_index: int
     threshold: float
     threshold_source: str
+    score_transform: tuple[float, float] = (1.0, 0.0)
     licence: str = "unknown"
     training_data: str = "unknown"
     weights_key: str | None = None
@@ -90,10 +99,10 @@ class DetectorCard:
     sha256: str | None = None
 
     def __post_init__(self) -> None:
-        for name in ("mean", "std"):
+        for name, count in (("mean", 3), ("std", 3), ("score_transform", 2)):
             value = getattr(self, name)
-            if not _numbers(value, 3):
-                raise ValueError(f"{name} is three numbers, not {value!r}")
+            if not _numbers(value, count):
+                raise ValueError(f"{name} is {count} numbers, not {value!r}")
             object.__setattr__(self, name, tuple(float(item) for item in value))
         metrics = self.base_metrics
         checks: dict[str, bool] = {
@@ -105,6 +114,7 @@ class DetectorCard:
             "alignment": self.alignment in ("box", "aligned"),
             "output": self.output in OUTPUTS,
             "fake_index": _integer(self.fake_index) and self.fake_index in (0, 1),
+            "score_transform": self.score_transform[0] > 0,
             "threshold": _number(self.threshold) and 0 <= self.threshold <= 1,
             "threshold_source": isinstance(self.threshold_source, str) and bool(self.threshold_source),
             "licence": isinstance(self.licence, str) and bool(self.licence),
@@ -130,6 +140,14 @@ class DetectorCard:
         return {"format": FORMAT, "version": VERSION, **values}
 
 
+REQUIRED = tuple(
+    field.name
+    for field in dataclasses.fields(DetectorCard)
+    if field.default is dataclasses.MISSING or field.name == "color_order"
+)
+"""Fields that a card's file must fill in; a blank colour order is not silently taken for RGB."""
+
+
 def _number(value: object) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
@@ -143,9 +161,19 @@ def _numbers(value: object, count: int) -> bool:
 
 
 def card_path(weights: str | Path) -> Path:
-    """Where the card of ``NAME.suffix`` lies: ``NAME.card.json`` beside it."""
+    """Where the card of ``NAME.suffix`` or of a folder ``NAME`` lies: ``NAME.card.json`` beside it.
+
+    The card of a model on the Hugging Face hub, ``hf:ORG/NAME``, lies in the current folder.
+    """
+    if str(weights).startswith(HUB):
+        return Path(f"{hub_name(weights)}.card.json")
     path = Path(weights)
-    return path.with_name(f"{path.stem}.card.json")
+    return path.with_name(f"{path.name if path.is_dir() else path.stem}.card.json")
+
+
+def hub_name(source: str | Path) -> str:
+    """``NAME`` of ``hf:ORG/NAME@REVISION``."""
+    return str(source).removeprefix(HUB).partition("@")[0].rpartition("/")[2]
 
 
 def card_from_dict(values: Any, where: str | Path) -> DetectorCard:
@@ -173,8 +201,7 @@ def card_from_dict(values: Any, where: str | Path) -> DetectorCard:
     unknown = sorted(set(given) - set(fields))
     if unknown:
         raise UserError(f"{where} has a field this toolkit does not know: {', '.join(unknown)}.")
-    required = [name for name, field in fields.items() if field.default is dataclasses.MISSING]
-    missing = [name for name in required if given.get(name) is None]
+    missing = [name for name in REQUIRED if given.get(name) is None]
     if missing:
         lines = "\n  ".join(f"{name}: {EXPLANATIONS[name]}" for name in missing)
         raise UserError(f"{where} is not filled in: {', '.join(missing)}.", lines)

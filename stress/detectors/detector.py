@@ -1,4 +1,4 @@
-"""A detector: its card and its network; loading, saving, and asking it for fake probabilities."""
+"""A detector: its card and its network; saving it, and asking it for fake probabilities."""
 
 from __future__ import annotations
 
@@ -17,12 +17,9 @@ from faceswap_hq.files import sha256_file, write_bytes
 from stress.detectors.card import (
     HEADER_KEY,
     DetectorCard,
-    card_from_header,
     card_path,
-    read_card,
     write_card,
 )
-from stress.detectors.weights import load_into, named_tensors, read_checkpoint
 from stress.detectors.zoo import build, default_card
 
 
@@ -43,7 +40,13 @@ class Detector:
     @property
     def device(self) -> torch.device:
         """Where the network lives."""
-        return next(self.module.parameters()).device
+        first = next(self.module.parameters(), None)
+        return torch.device("cpu") if first is None else first.device
+
+    @property
+    def trainable(self) -> bool:
+        """Whether there is anything to fine-tune; ONNX files and frozen TorchScript have no parameters."""
+        return any(value.is_floating_point() for value in self.module.parameters())
 
     def inputs(self, images: np.ndarray) -> torch.Tensor:
         """Crops as the network wants them.
@@ -72,7 +75,10 @@ class Detector:
         Returns:
             (n,) float32.
         """
-        return fake_logit(self.module(x).float(), self.card)
+        output = self.module(x)
+        if not isinstance(output, torch.Tensor):
+            raise UserError(f"The network of {self.name} gives a {type(output).__name__}, not one tensor.")
+        return fake_logit(output.float(), self.card)
 
     @torch.inference_mode()
     def fake_probability(self, images: np.ndarray, batch: int = 64) -> np.ndarray:
@@ -102,8 +108,13 @@ def fake_logit(output: torch.Tensor, card: DetectorCard) -> torch.Tensor:
         card: Says what kind of head it is and which output means fake.
 
     Returns:
-        (n,), such that its sigmoid is the fake probability.
+        (n,), such that its sigmoid is the fake probability; the card's score transform is in it.
     """
+    slope, offset = card.score_transform
+    return slope * _log_odds(output, card) + offset
+
+
+def _log_odds(output: torch.Tensor, card: DetectorCard) -> torch.Tensor:
     if output.ndim == 1:
         output = output[:, None]
     if output.ndim != 2 or output.shape[1] != card.outputs:
@@ -117,6 +128,32 @@ def fake_logit(output: torch.Tensor, card: DetectorCard) -> torch.Tensor:
     if card.outputs == 1:
         return output[:, 0] if card.fake_index == 1 else -output[:, 0]
     return output[:, card.fake_index] - output[:, 1 - card.fake_index]
+
+
+def require_trainable(detector: object) -> None:
+    """Stop before any work is done if a detector is to be fine-tuned and cannot be.
+
+    Raises:
+        UserError: It has no weights that could be trained.
+    """
+    if not getattr(detector, "trainable", True):
+        raise UserError(
+            f"{getattr(detector, 'name', 'The detector')} cannot be fine-tuned: its file keeps no weights that can be.",
+            "Score it with --no-finetune, or give the weights it was exported from.",
+        )
+
+
+def require_savable(detector: Detector) -> None:
+    """Stop if a detector's weights alone would not bring it back.
+
+    Raises:
+        UserError: Its network came with its file or from a library whose names change.
+    """
+    if detector.card.architecture.partition(":")[0] in ("onnx", "torchscript", "transformers"):
+        raise UserError(
+            f"{detector.name} cannot be saved: weights alone do not make {detector.card.architecture} again.",
+            "Train a timm model instead: --arch timm:NAME.",
+        )
 
 
 def new_detector(
@@ -137,74 +174,15 @@ def new_detector(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         module = build(architecture, card.outputs, pretrained=pretrained)
-    return Detector(card=card, module=_placed(module, device), name=architecture.removeprefix("timm:"))
+    return Detector(card=card, module=placed(module, device), name=architecture.removeprefix("timm:"))
 
 
-def load_detector(
-    path: str | Path, card: DetectorCard | str | Path | None = None, *, device: str = "auto"
-) -> Detector:
-    """Load a detector from its file.
-
-    The card is the one given, or else ``NAME.card.json`` beside the file, or else the one in a safetensors header.
-
-    Args:
-        path: Safetensors or a PyTorch file of weights, told apart by content.
-        card: Card or its file.
-        device: ``"auto"`` (CUDA when there is one), ``"cpu"``, ``"cuda"``, ...
+def placed(module: nn.Module, device: str) -> nn.Module:
+    """The network on a device, in evaluation mode, channels last in memory.
 
     Raises:
-        UserError: No card; a checksum that differs from the card's; weights that do not fit; see
-            :func:`stress.detectors.weights.read_checkpoint` for the file itself.
+        UserError: The device cannot be used.
     """
-    path = Path(path)
-    content, metadata = read_checkpoint(path)
-    card = _resolve_card(path, card, metadata)
-    digest = sha256_file(path)
-    if card.sha256 not in (None, digest):
-        raise UserError(
-            f"{path} is not the file its card describes: "
-            f"its SHA-256 begins {digest[:12]}, the card's {str(card.sha256)[:12]}.",
-            "Fetch the file again, or write a new card for it.",
-        )
-    module = build(card.architecture, card.outputs)
-    load_into(module, named_tensors(content, card, path), path)
-    detector = Detector(card=dataclasses.replace(card, sha256=digest), module=_placed(module, device), name=path.stem)
-    _try_out(detector, path)
-    return detector
-
-
-def _resolve_card(path: Path, card: DetectorCard | str | Path | None, metadata: dict[str, str]) -> DetectorCard:
-    if isinstance(card, DetectorCard):
-        return card
-    if card is not None:
-        return read_card(card)
-    if card_path(path).is_file():
-        return read_card(card_path(path))
-    embedded = card_from_header(metadata, path)
-    if embedded is None:
-        raise UserError(
-            f"{path} has no card, so nobody knows what it wants to see and which output means fake.",
-            f"Write a draft with   stress-test card {path}   and fill in {card_path(path).name}.",
-        )
-    return embedded
-
-
-def _try_out(detector: Detector, path: Path) -> None:
-    """One empty picture: a network that cannot take the card's input is found out here and not after the cropping."""
-    size = detector.card.input_size
-    try:
-        value = detector.fake_probability(np.full((1, size, size, 3), 127, np.uint8))
-    except (RuntimeError, AssertionError, ValueError) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise UserError(
-            f"{path}: {detector.card.architecture} does not take {size} px: {reason}.",
-            "Correct input_size in its card.",
-        ) from error
-    if not np.isfinite(value).all():
-        raise UserError(f"{path} answers a grey picture with {value[0]}; its weights are of no use.")
-
-
-def _placed(module: nn.Module, device: str) -> nn.Module:
     name = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
     try:
         place = torch.device(name)
@@ -226,6 +204,7 @@ def save_detector(detector: Detector, path: str | Path) -> DetectorCard:
     Returns:
         The card as written, with ``sha256``.
     """
+    require_savable(detector)
     path = Path(path)
     if path.is_dir():
         raise UserError(f"{path} is a directory; a file name belongs here.")

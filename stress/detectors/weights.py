@@ -36,7 +36,7 @@ def read_checkpoint(path: str | Path) -> tuple[dict[str, Any], dict[str, str]]:
         metadata (empty for other kinds).
 
     Raises:
-        UserError: Missing, empty, damaged, TorchScript, another program's format, or a pickle with code in it (which
+        UserError: Missing, empty, damaged, TorchScript, or a pickle with code in it (which
             is not run).
     """
     path = Path(path)
@@ -48,12 +48,8 @@ def read_checkpoint(path: str | Path) -> tuple[dict[str, Any], dict[str, str]]:
         start = stream.read(16)
     if not start:
         raise UserError(f"{path} is empty.")
-    if start.startswith(b"\x89HDF"):
-        raise UserError(f"{path} is a Keras (HDF5) file, which is not read.", "Convert it to safetensors first.")
-    if path.suffix.lower() == ".onnx":
-        raise UserError(f"{path} is an ONNX file, which is not read.", "Give the weights it was exported from.")
     if _looks_like_safetensors(start, path.stat().st_size):
-        return _read_safetensors(path)
+        return read_safetensors(path)
     return _read_torch(path), {}
 
 
@@ -63,7 +59,12 @@ def _looks_like_safetensors(start: bytes, size: int) -> bool:
     return start[8:9] == b"{" and 0 < struct.unpack("<Q", start[:8])[0] <= size - 8
 
 
-def _read_safetensors(path: Path) -> tuple[dict[str, Any], dict[str, str]]:
+def read_safetensors(path: Path) -> tuple[dict[str, Any], dict[str, str]]:
+    """Tensors and metadata of a safetensors file.
+
+    Raises:
+        UserError: It is damaged.
+    """
     from safetensors import SafetensorError, safe_open
 
     try:
@@ -95,15 +96,12 @@ def _read_torch(path: Path) -> dict[str, Any]:
 
 
 def _check_archive(path: Path) -> None:
-    """Refuse TorchScript, and archives that grow when unpacked (PyTorch stores its tensors uncompressed)."""
+    """Refuse archives that grow when unpacked (PyTorch stores its tensors uncompressed)."""
     try:
         with zipfile.ZipFile(path) as archive:
             members = archive.infolist()
     except zipfile.BadZipFile as error:
         raise UserError(f"{path} is damaged: {error}.") from error
-    names = [member.filename for member in members]
-    if any("/code/" in name or name.endswith("/constants.pkl") for name in names):
-        raise UserError(f"{path} is TorchScript, which runs code when it is loaded; it was refused.", _SAFE_WAY)
     if sum(member.file_size for member in members) > 2 * path.stat().st_size + (1 << 20):
         raise UserError(f"{path} unpacks to far more than its own size; it was refused.")
 
@@ -153,10 +151,25 @@ def named_tensors(content: dict[str, Any], card: DetectorCard, path: str | Path)
         )
     prefix = card.strip_prefix or ""
     tensors = {str(name).removeprefix(prefix): value for name, value in inner.items()}
+    check_tensors(tensors, path)
+    return tensors
+
+
+def check_tensors(tensors: dict[str, torch.Tensor], path: str | Path) -> None:
+    """Refuse values that are not numbers, and tensors that claim more values than the file holds.
+
+    A tensor that repeats one stored value a million million times costs a file nothing; touching it costs everything.
+
+    Raises:
+        UserError: There are such tensors; one is named.
+    """
+    for name, value in tensors.items():
+        plain = value.layout == torch.strided and value.device.type == "cpu" and not value.is_quantized
+        if not plain or value.numel() * value.element_size() > value.untyped_storage().nbytes():
+            raise UserError(f"{path}: {name} is not a plain tensor of the shape it declares; the file was refused.")
     broken = [name for name, value in tensors.items() if value.is_floating_point() and not bool(value.isfinite().all())]
     if broken:
         raise UserError(f"{path}: {len(broken)} weights hold values that are not numbers, e.g. {broken[0]}.")
-    return tensors
 
 
 def _seen(content: dict[str, Any]) -> str:
@@ -191,8 +204,8 @@ def load_into(module: nn.Module, tensors: dict[str, torch.Tensor], path: str | P
     module.load_state_dict(tensors, strict=False)
 
 
-def describe(content: dict[str, Any]) -> dict[str, Any]:
-    """What a draft card can truthfully say of a checkpoint: where tensors are, their prefix, the last one's shape."""
+def unwrapped(content: dict[str, Any]) -> tuple[str | None, dict[str, torch.Tensor]]:
+    """The tensors of a checkpoint and the name they lie under, None when they are at its top."""
     key, inner = None, content
     if not any(isinstance(value, torch.Tensor) for value in content.values()):
         for name in (*WRAPPERS, *content):
@@ -200,7 +213,12 @@ def describe(content: dict[str, Any]) -> dict[str, Any]:
             if isinstance(value, dict) and any(isinstance(item, torch.Tensor) for item in value.values()):
                 key, inner = name, value
                 break
-    tensors = {str(name): value for name, value in inner.items() if isinstance(value, torch.Tensor)}
+    return key, {str(name): value for name, value in inner.items() if isinstance(value, torch.Tensor)}
+
+
+def describe(content: dict[str, Any]) -> dict[str, Any]:
+    """What a draft card can truthfully say of a checkpoint: where tensors are, their prefix, the last one's shape."""
+    key, tensors = unwrapped(content)
     prefix = ""
     for candidate in ("module.backbone.", "module.", "backbone.", "model.", "net."):
         if tensors and all(name.startswith(candidate) for name in tensors):

@@ -1,4 +1,4 @@
-"""Architectures by name: two of our own, and every model timm knows."""
+"""Architectures by name: those of small_cnn and the papers that timm lacks, and every model timm knows."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ from torch import nn
 
 from faceswap_hq.errors import UserError
 from stress.detectors.card import OUTPUTS, DetectorCard
-from stress.detectors.meso import Meso4
+from stress.detectors.efficientnet_b4_dfb import efficientnet_b4_dfb
+from stress.detectors.meso import Meso4, MesoInception4
+from stress.detectors.shallownet import ShallowNet
 from stress.detectors.small_cnn import SmallCNN
 
 
@@ -26,9 +28,13 @@ _HALF, _ZERO, _ONE = (0.5,) * 3, (0.0,) * 3, (1.0,) * 3
 _ZOO = {
     "small_cnn": _Entry(make=SmallCNN, input_size=128, mean=_HALF, std=_HALF),
     "meso4": _Entry(make=Meso4, input_size=256, mean=_ZERO, std=_ONE),
+    "mesoinception4": _Entry(make=MesoInception4, input_size=256, mean=_ZERO, std=_ONE),
+    "shallownet": _Entry(make=ShallowNet, input_size=256, mean=_ZERO, std=_ONE),
+    "efficientnet_b4_dfb": _Entry(make=efficientnet_b4_dfb, input_size=256, mean=_HALF, std=_HALF),
 }
+_OTHER_NAMES = {"xception": "legacy_xception"}  # timm's older name, which it still builds but has no settings for
 KNOWN = tuple(_ZOO)
-"""Architectures of our own; any timm name is known besides."""
+"""Architectures written here; any timm name is known besides."""
 
 
 def build(architecture: str, outputs: int = 1, *, pretrained: bool = False) -> nn.Module:
@@ -103,10 +109,21 @@ def default_card(architecture: str, *, output: str = "logit", crop_margin: float
     )
 
 
+def same_network(one: str, other: str) -> bool:
+    """Whether two names mean the same network (``timm:`` and timm's tags of weights aside)."""
+    return _plain_name(one) == _plain_name(other)
+
+
+def _plain_name(architecture: str) -> str:
+    name = architecture.removeprefix("timm:").partition(".")[0]
+    return _OTHER_NAMES.get(name, name)
+
+
 def _timm_name(architecture: str) -> str:
     import timm
 
     name = architecture.removeprefix("timm:")
+    name = _OTHER_NAMES.get(name, name)
     if timm.is_model(name.split(".")[0]):
         return name
     near = difflib.get_close_matches(name, [*KNOWN, *timm.list_models()], n=3)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import nn
 
 
@@ -29,10 +30,11 @@ def freeze(module: nn.Module, layers: str | int) -> list[nn.Module]:
         return []
     first = weighted[-count]
     for part in leaves[first:]:
-        part.requires_grad_(True)
+        for value in part.parameters():  # a part of TorchScript has no requires_grad_
+            value.requires_grad_(True)
     return [part for part in leaves[:first] if part.state_dict()]
 
 
 def _is_weight_layer(part: nn.Module) -> bool:
     weight = getattr(part, "weight", None)
-    return isinstance(weight, nn.Parameter) and weight.ndim >= 2
+    return isinstance(weight, torch.Tensor) and weight.ndim >= 2  # TorchScript's are not nn.Parameter

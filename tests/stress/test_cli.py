@@ -144,8 +144,9 @@ def test_card_writes_a_draft_and_fills_it_in(tmp_path, capsys):
     assert main(["--detector", str(path), "--fakes", str(tmp_path)]) == 2
     assert "not filled in" in capsys.readouterr().err
     fields = {
-        "architecture": "meso4", "input_size": 256, "mean": [0, 0, 0], "std": [1, 1, 1], "crop_margin": 1.3,
-        "alignment": "box", "output": "logit", "fake_index": 0, "threshold": 0.5, "threshold_source": "its paper",
+        "architecture": "meso4", "input_size": 256, "mean": [0, 0, 0], "std": [1, 1, 1], "color_order": "RGB",
+        "crop_margin": 1.3, "alignment": "box", "output": "logit", "fake_index": 0, "threshold": 0.5,
+        "threshold_source": "its paper",
     }  # fmt: skip
     settings = [part for name, value in fields.items() for part in ("--set", f"{name}={json.dumps(value)}")]
     assert main(["card", str(path), *settings]) == 0
