@@ -1,4 +1,4 @@
-"""What an experiment leaves behind: results.json, scores.parquet and report.html.
+"""What an experiment leaves behind: results.json, scores.parquet, report.html and its numbers as tables.
 
 results.json (``format`` "faceswap-hq stress results", ``version`` 1; UTF-8, no NaN: what is undefined is null):
 
@@ -55,7 +55,7 @@ class Outcome:
 
 
 def save(outcome: Outcome, directory: str | Path, crops: Sequence[Crops] = ()) -> list[Path]:
-    """Write results.json, scores.parquet and report.html, each whole or not at all.
+    """Write results.json, scores.parquet, report.html, tables.csv and tables.parquet, each whole or not at all.
 
     Args:
         outcome: From :func:`stress.experiment.run`.
@@ -63,9 +63,9 @@ def save(outcome: Outcome, directory: str | Path, crops: Sequence[Crops] = ()) -
         crops: Faces to show in the report; without them it shows none.
 
     Returns:
-        The three files.
+        The five files.
     """
-    from stress.report import write_report
+    from stress.report import write_report, write_tables
 
     directory = Path(directory)
     paths = [directory / name for name in ("results.json", "scores.parquet", "report.html")]
@@ -73,7 +73,7 @@ def save(outcome: Outcome, directory: str | Path, crops: Sequence[Crops] = ()) -
     with atomic_path(paths[1]) as temporary:
         outcome.scores.to_parquet(temporary, index=False)
     write_report(outcome.results, outcome.scores, paths[2], crops=crops)
-    return paths
+    return paths + write_tables(outcome.results, outcome.scores, directory)
 
 
 def environment() -> dict[str, str]:
