@@ -69,7 +69,11 @@ def render_report(results: Mapping[str, Any], scores: pd.DataFrame, *, crops: Se
     from stress.report.gallery import gallery
 
     environment = Environment(
-        loader=FileSystemLoader(_FOLDER), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=FileSystemLoader(_FOLDER),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
     environment.filters |= {
         "percent": words.percent,

@@ -12,7 +12,7 @@ from typing import Any
 from markupsafe import Markup
 
 _WIDTH, _HEIGHT = 200, 120
-_LEFT, _RIGHT, _TOP, _BOTTOM = 26, 6, 8, 18
+_LEFT, _RIGHT, _TOP, _BOTTOM = 32, 6, 8, 18
 
 
 def small_chart(

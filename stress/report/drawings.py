@@ -37,9 +37,8 @@ def ladder(results: Results) -> str:
     rows: list[Row] = []
     for step in results["ladder"]:
         sides = [(step["before"], "before"), (step.get("after"), "after")]
-        rows.append(
-            (step["stage"], [[(side["video"].get(metric), color) for side, color in sides if side] for metric in panels])
-        )
+        there = [(side["video"], color) for side, color in sides if side]
+        rows.append((step["stage"], [[(video.get(metric), color) for video, color in there] for metric in panels]))
     return _panels(panels, rows, "AUC and detection rate at every stage of the quality ladder", numbers=False)
 
 
@@ -49,10 +48,8 @@ def strategies(results: Results) -> str:
     colors = {"recovery": "after", "forgetting": "before"}
     rows: list[Row] = []
     for item in results["strategies"]:
-        found = [item["changes"].get(change, {}).get("video", {}).get("auc") for change in panels]
-        rows.append(
-            (item["name"], [[(one, colors[change])] for one, change in zip(found, panels, strict=True)])
-        )
+        found = {change: item["changes"].get(change, {}).get("video", {}).get("auc") for change in panels}
+        rows.append((item["name"], [[(found[change], colors[change])] for change in panels]))
     return _panels(panels, rows, "Recovery and forgetting of every strategy of fine-tuning")
 
 

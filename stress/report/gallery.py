@@ -34,10 +34,10 @@ def gallery(
 
     Returns:
         ``items``, the most missed first: the clip's row of ``results["clips"]`` with ``pair``, ``difference``,
-        ``who`` (numbers into ``people``), ``real_before``, ``real_after``, ``fake`` and ``real`` (data URIs; real may be None), ``frame_numbers``,
-        ``frame_scores`` (before; None where a frame was not scored), ``at`` (the frame that is scored like the
-        clip); ``people``; ``frames`` (most faces a clip that fitted); ``without`` (how many fakes are left out
-        for lack of room or of faces).
+        ``who`` (numbers into ``people``), ``real_before`` and ``real_after`` (scores of its real), ``fake`` and
+        ``real`` (data URIs; real may be None), ``frame_numbers``, ``frame_scores`` (before; None where a frame was
+        not scored), ``at`` (the frame that is scored like the clip); ``people``; ``frames`` (most faces a clip that
+        fitted); ``without`` (how many fakes are left out for lack of room or of faces).
     """
     faces = {(item.clip.dataset, item.clip.label, item.clip.id): item for item in crops}
     rows = [row for row in results["clips"] if row["label"] == 1]
@@ -116,7 +116,7 @@ def _item(
 
 
 def _choose(by_frame: Sequence[float], clip: float, count: int) -> tuple[list[int], int]:
-    """Places of up to ``count`` frames spread over the clip, among them the one scored like it, and that one's place."""
+    """Places of up to ``count`` frames spread over the clip, one of them scored like the clip, and which that is."""
     usual = int(np.argmin(np.abs(np.asarray(by_frame, np.float64) - clip)))
     chosen = evenly_spaced(len(by_frame), count)
     if usual not in chosen:

@@ -23,9 +23,8 @@ def strip(images: Image, *, fake: bool) -> bytes:
 
     Args:
         images: (n, S, S, 3) uint8 RGB, n >= 1.
-        fake: Whether every face is marked "AI face swap". The mark covers the chin, so that cutting it off costs
-            part of the face, and it is drawn before the picture is compressed: there is no unmarked picture in the
-            page.
+        fake: Whether every face is marked "AI face swap", over its lower edge and before the picture is compressed:
+            no unmarked picture of a fake is in the page.
 
     Returns:
         A JPEG of n * 112 by 112 pixels.

@@ -243,7 +243,8 @@ def _record(results: Results) -> Iterator[Row]:
     """Settings, detector, versions and hashes: numbers as values, all else as text."""
     parts = {name: results[name] for name in ("settings", "detector", "environment")}
     found = results.get("hashes") or {}
-    parts["hashes"] = {"detector": found.get("detector"), **{f"clip {k}": v for k, v in (found.get("clips") or {}).items()}}
+    clips = {f"clip {name}": digest for name, digest in (found.get("clips") or {}).items()}
+    parts["hashes"] = {"detector": found.get("detector"), **clips}
     for section, values in parts.items():
         for name, value in _leaves(values):
             if value is None:

@@ -30,7 +30,7 @@ def verdict(results: Results) -> str:
         found = "recovery" in changes
         parts.append(f"the audit found a shortcut{', so this recovery is suspect' if found else ' between them'}")
     if (results.get("gate") or {}).get("passed") is False:
-        parts.append("and since it misses its card's claims on its own data, all of this may be a fault in how it is run")
+        parts.append("but it misses its card's claims on its own data, so all of this may be a fault in how it is run")
     return "; ".join(part for part in parts if part) + "."
 
 
@@ -57,8 +57,10 @@ def _recovery(results: Results) -> str:
     if recovery["value"] < 0:
         return f"fine-tuning costs another {-recovery['value']:.3f}{interval(recovery, -1)}"
     share = results["changes"].get("recovery_share", {}).get("video", {}).get("auc") or {"value": None}
-    text = f"fine-tuning {'adds' if share['value'] is None else 'wins back'} {recovery['value']:.3f}{interval(recovery)}"
-    return text if share["value"] is None else f"{text}, {percent(share['value'])} of the drop"
+    won = f"{recovery['value']:.3f}{interval(recovery)}"
+    if share["value"] is None:
+        return f"fine-tuning adds {won}"
+    return f"fine-tuning wins back {won}, {percent(share['value'])} of the drop"
 
 
 def _forgetting(results: Results) -> str:
