@@ -16,6 +16,21 @@ results.json (``format`` "faceswap-hq stress results", ``version`` 1; UTF-8, no 
 * ``clips``: one row a stress clip: people, frames, mean score and call before and after, fold, matched real;
 * ``audit``: shortcuts, see :func:`stress.evaluation.audit.audit`; ``warnings``: what to read before quoting a figure;
 * ``excluded`` (clip, label, path, reason) and ``failures`` (what, reason).
+
+Some results have more; a reader does without. An estimate is ``value``, ``low``, ``high`` and perhaps ``note``,
+``metrics`` are estimates by level and metric as above:
+
+* ``gate``: ``asked``, ``passed`` (or null), ``tolerance``, ``reason``, ``rows`` (level, metric, claimed, found, low,
+  high, fine): whether the detector reaches on its own kind of data what its card claims;
+* ``strategies``: for each way of fine-tuning ``name``, ``layers``, ``replay``, ``seeds``, ``main``, ``conditions``
+  (``after``, ``base_after``), ``changes`` (``recovery``, ``recovery_share``, ``forgetting``), ``p`` (permutation
+  p-value of the recovery by level and metric), ``by_seed`` (seed, after_auc, base_after_auc). The main one is also
+  what stands in ``conditions`` and ``changes`` above;
+* ``ladder``: from crude to best ``stage``, ``n``, ``before`` and ``after`` (metrics, after perhaps null);
+* ``robustness``: ``mode`` (faithful, corrected), ``faces`` (clean, again), ``rows`` (family, name, label, level with
+  0 for untouched, setting, phase, n, and ``video``: estimates);
+* in ``audit``: ``probes``, ``shuffled``, ``processed_real``, ``names``, ``suspect``;
+* ``hashes``: sha256 of the ``detector`` and of every one of the ``clips``.
 """
 
 from __future__ import annotations

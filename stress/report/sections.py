@@ -241,7 +241,7 @@ def contents(results: Results, faces: int) -> list[tuple[str, str, str]]:
         if results.get("strategies")
         else None,
         ("ladder", "Quality ladder", several(len(results["ladder"]), "stage")) if results.get("ladder") else None,
-        ("robustness", "Perturbations", several(len(perturbed["items"]), "curve")) if perturbed else None,
+        ("robustness", "Perturbations", several(len(perturbed["items"]), "kind")) if perturbed else None,
         ("audit", "Audit", f"{flags} suspect" if flags else "nothing found"),
         ("faces", "Faces", several(faces, "fake")) if faces else None,
         ("clips", "Every fake", several(many, "fake")),

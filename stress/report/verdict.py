@@ -68,7 +68,7 @@ def _forgetting(results: Results) -> str:
     if lost is None or lost["value"] is None:
         return ""
     if not _sure(lost):
-        return f"it forgets nothing for sure of its own kind of data ({number(lost['value'])}{interval(lost)})"
+        return f"no sure forgetting of its own kind of data ({number(lost['value'])}{interval(lost)})"
     if lost["value"] < 0:
         return f"its own kind of data gains {-lost['value']:.3f}{interval(lost, -1)}"
     return f"of its own kind of data it forgets {lost['value']:.3f}{interval(lost)}"

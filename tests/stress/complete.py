@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 
 from stress.experiment import ExperimentSettings, Outcome, run
+from stress.report import render_report
 from tests.stress.standin import StandIn, finetune, quiet, study
 
 #: Clips as an attacker would name them: markup, script, formulas, mathematics that does not parse.
@@ -47,6 +48,13 @@ def experiment(people: int = 12, names: tuple[str, ...] = ()) -> tuple[Outcome, 
     outcome = run(StandIn(name="meso"), fakes, reals, own, settings, progress=quiet, finetune=finetune)
     faces = [_pictured(item, i) for i, item in enumerate([*fakes, *reals])]
     return Outcome(results=completed(outcome.results), scores=outcome.scores), faces
+
+
+@lru_cache(maxsize=1)
+def rendered() -> str:
+    """The page of :func:`experiment`, made once."""
+    outcome, faces = experiment()
+    return render_report(outcome.results, outcome.scores, crops=faces)
 
 
 def completed(results: dict, seed: int = 0) -> dict:

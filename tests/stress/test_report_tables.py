@@ -9,9 +9,9 @@ from html.parser import HTMLParser
 import pandas as pd
 import pytest
 
-from stress.report import render_report, write_tables
+from stress.report import write_tables
 from stress.report.tidy import COLUMNS, tidy, to_csv, unformulaic
-from tests.stress.complete import HOSTILE, experiment
+from tests.stress.complete import HOSTILE, experiment, rendered
 from tests.stress.test_report import replaced
 
 NUMBER = re.compile(r"(?<![\w.])[+−-]?\d+(?:\.\d+)?(?:e[+-]\d+)?(?![\w])")
@@ -106,9 +106,8 @@ def made():
 
 
 @pytest.fixture(scope="module")
-def page(made) -> dict[str, list[str]]:
-    outcome, faces = made
-    return Cells(render_report(outcome.results, outcome.scores, crops=faces)).found
+def page() -> dict[str, list[str]]:
+    return Cells(rendered()).found
 
 
 def test_every_number_of_the_page_is_in_the_tables(made, page) -> None:
