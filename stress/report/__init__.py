@@ -84,8 +84,8 @@ def render_report(results: Mapping[str, Any], scores: pd.DataFrame, *, crops: Se
     }
     pictures = {
         "overview": drawings.overview(results),
-        "distributions": drawings.distributions(scores),
-        "roc": drawings.roc(scores),
+        "distributions": drawings.distributions(drawings.of_main(results, scores)),
+        "roc": drawings.roc(drawings.of_main(results, scores)),
     }
     if results.get("ladder"):
         pictures["ladder"] = drawings.ladder(results)

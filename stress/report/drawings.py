@@ -105,6 +105,14 @@ def _range(metric: str, marks: Sequence[Estimate]) -> tuple[float, float]:
     return min(0.0, low), max(0.1, float(np.ceil(10 * max(ends, default=0.0)) / 10))
 
 
+def of_main(results: Results, scores: pd.DataFrame) -> pd.DataFrame:
+    """Scores before, and after fine-tuning by the main strategy alone."""
+    main = results["finetune"].get("strategy")
+    if main is None or "strategy" not in scores.columns:
+        return scores
+    return scores[(scores.phase == "before") | (scores.strategy == main)]
+
+
 def _groups(scores: pd.DataFrame) -> Iterator[tuple[str, str, pd.DataFrame]]:
     """Label, colour and rows of own data, before and after, where there are any."""
     for group, phase, label, color in (

@@ -51,12 +51,12 @@ def strategies(results: Results) -> list[dict[str, Any]]:
         rows.append(
             {
                 "name": item["name"],
-                "layers": plain(item.get("layers")),
-                "replay": item.get("replay"),
+                "label": item.get("label") or plain(item.get("layers")),
+                "replay": item.get("replay") and not item.get("label"),  # a label says so itself
                 "main": item.get("main"),
                 "after": cell(_auc(conditions.get("after")), "auc"),
                 "recovery": cell(_auc(changes.get("recovery")), "auc", "recovery"),
-                "p": chance((item.get("p") or {}).get("video", {}).get("auc")),
+                "p": chance(_p_value(item.get("p"))),
                 "share": cell(_auc(changes.get("recovery_share")), "auc", "recovery_share"),
                 "base_after": cell(_auc(conditions.get("base_after")), "auc"),
                 "forgetting": cell(_auc(changes.get("forgetting")), "auc", "forgetting"),
@@ -68,6 +68,12 @@ def strategies(results: Results) -> list[dict[str, Any]]:
             }
         )
     return rows
+
+
+def _p_value(p: Mapping[str, Any] | None) -> float | None:
+    """Of the recovery: given alone, or beside that of the forgetting."""
+    p = p or {}
+    return ((p.get("recovery") or p).get("video") or {}).get("auc")
 
 
 def _auc(condition: Mapping[str, Any] | None) -> Mapping[str, Any] | None:

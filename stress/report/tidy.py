@@ -40,7 +40,7 @@ def tidy(results: Results, scores: pd.DataFrame | None = None) -> pd.DataFrame:
 
     Args:
         results: ``Outcome.results``, or what results.json holds.
-        scores: ``Outcome.scores``: its frames' scores are the gallery's captions and get rows of their own.
+        scores: ``Outcome.scores``: the frames' scores before are the gallery's captions and get rows of their own.
 
     Returns:
         Columns of :data:`COLUMNS`; ``text`` holds a note, or a value that is not a number.
@@ -143,9 +143,11 @@ def _strategies(results: Results) -> Iterator[Row]:
         for kind in ("conditions", "changes"):
             for condition, found in item[kind].items():
                 yield from _metrics("strategies", found, condition=condition, **_counts(found.get("n")), **name)
-        for level, values in (item.get("p") or {}).items():
-            for metric, p in values.items():
-                yield _estimate("strategies", f"{metric}: p", p, condition="recovery", by=level, **name)
+        found = item.get("p") or {}
+        for change, levels in ({"recovery": found} if "video" in found else found).items():
+            for level, values in levels.items():
+                for metric, p in values.items():
+                    yield _estimate("strategies", f"{metric}: p", p, condition=change, by=level, **name)
         for row in item.get("by_seed") or ():
             for key, condition in (("after_auc", "after"), ("base_after_auc", "base_after")):
                 if row.get(key) is not None:
@@ -217,7 +219,7 @@ def _clips(results: Results) -> Iterator[Row]:
 
 
 def _frames(scores: pd.DataFrame) -> Iterator[Row]:
-    stress = scores[scores.group == "stress"]
+    stress = scores[(scores.group == "stress") & (scores.phase == "before")]
     for row in stress[["clip", "label", "phase", "frame", "score"]].itertuples(index=False):
         yield {
             "section": "frames",

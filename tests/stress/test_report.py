@@ -9,10 +9,12 @@ import re
 from html.parser import HTMLParser
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from stress.experiment import ExperimentSettings, run
-from stress.report import render_report, sections, verdict, words, write_report
+from stress.report import drawings, render_report, sections, verdict, words, write_report
+from stress.report.tidy import tidy
 from tests.stress.complete import HOSTILE, PERTURBATIONS, STAGES, experiment, rendered
 from tests.stress.standin import StandIn, finetune, quiet, study
 
@@ -291,3 +293,22 @@ def test_contrast_is_enough_in_light_dark_and_on_paper(text) -> None:
                 assert contrast(colors[ink], colors[ground]) >= 4.5, (ink, ground, colors)
             assert contrast(colors["real"], colors[ground]) >= 3  # marks only
         assert contrast(colors["warn-ink"], colors["warn"]) >= 4.5
+
+
+def test_drawings_show_the_main_way_of_fine_tuning_alone(made) -> None:
+    outcome, _ = made
+    results = copy.deepcopy(outcome.results)
+    results["finetune"]["strategy"] = "all"
+    after = outcome.scores[outcome.scores.phase == "after"]
+    other = after.assign(score=0.0, strategy="last")
+    before = outcome.scores[outcome.scores.phase == "before"].assign(strategy=None)
+    scores = pd.concat([before, after.assign(strategy="all"), other], ignore_index=True)
+    kept = drawings.of_main(results, scores)
+    assert len(kept) == len(before) + len(after)
+    assert set(kept.strategy.dropna()) == {"all"}
+    p = {"recovery": {"video": {"auc": 0.0123}}, "forgetting": {"video": {"auc": 0.4567}}}
+    results["strategies"][0] |= {"p": p, "label": "the last layer"}
+    row = sections.strategies(results)[0]
+    assert (row["p"], row["label"]) == ("0.012", "the last layer")
+    values = tidy(results).query("metric == 'auc: p' and item == 'last'").set_index("condition")["value"]
+    assert values.to_dict() == {"recovery": 0.0123, "forgetting": 0.4567}
