@@ -26,7 +26,8 @@ Some results have more; a reader does without. An estimate is ``value``, ``low``
   (``after``, ``base_after``), ``changes`` (``recovery``, ``recovery_share``, ``forgetting``), ``p`` (permutation
   p-value of the recovery by level and metric), ``by_seed`` (seed, after_auc, base_after_auc). The main one is also
   what stands in ``conditions`` and ``changes`` above;
-* ``ladder``: from crude to best ``stage``, ``n``, ``before`` and ``after`` (metrics, after perhaps null);
+* ``ladder``: from crude to best ``stage``, ``n``, ``before``, ``after`` and ``step`` (metrics or null; step: before
+  minus the stage before it);
 * ``robustness``: ``mode`` (faithful, corrected), ``faces`` (clean, again), ``rows`` (family, name, label, level with
   0 for untouched, setting, phase, n, and ``video``: estimates);
 * in ``audit``: ``probes``, ``shuffled``, ``processed_real``, ``names``, ``suspect``;

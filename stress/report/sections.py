@@ -37,8 +37,14 @@ def gate(results: Results) -> dict[str, Any] | None:
         }
         for row in found.get("rows") or ()
     ]
-    return {"said": said, "passed": found.get("passed"), "reason": found.get("reason") or "", "rows": rows,
-            "tolerance": found.get("tolerance")}  # fmt: skip
+    reason = (found.get("reason") or "").rstrip(".")
+    return {
+        "said": said,
+        "passed": found.get("passed"),
+        "reason": f"{reason[:1].upper()}{reason[1:]}." if reason else "",
+        "rows": rows,
+        "tolerance": found.get("tolerance"),
+    }
 
 
 def strategies(results: Results) -> list[dict[str, Any]]:
@@ -81,7 +87,7 @@ def _auc(condition: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
 
 
 def ladder(results: Results) -> list[dict[str, Any]]:
-    """A row a stage, from crude to best: AUC and detection rate before and after."""
+    """A row a stage, from crude to best: AUC and detection rate before and after, and what the stage changed."""
     return [
         {
             "stage": step["stage"],
@@ -91,6 +97,7 @@ def ladder(results: Results) -> list[dict[str, Any]]:
                 for phase in _PHASES
                 for metric in ("auc", "detection_rate")
             ],
+            "step": cell(_auc(step.get("step")), "auc", "drop"),
         }
         for step in results.get("ladder") or ()
     ]

@@ -157,7 +157,7 @@ def _strategies(results: Results) -> Iterator[Row]:
 
 def _ladder(results: Results) -> Iterator[Row]:
     for place, step in enumerate(results.get("ladder") or ()):
-        for phase in ("before", "after"):
+        for phase in ("before", "after", "step"):
             about = {"item": step["stage"], "condition": phase, "step": place, **_counts(step.get("n"))}
             yield from _metrics("ladder", step.get(phase), **about)
 

@@ -123,8 +123,9 @@ def _against(value: float, reference: float) -> str:
 def caution(results: Results) -> list[str]:
     """What should be read before the figures are believed."""
     gate = results.get("gate") or {}
-    found = [f"Gate not passed: {gate.get('reason') or 'see below'}"] if gate.get("passed") is False else []
-    found += [*results["warnings"], *results["audit"]["warnings"]]
+    found = [*results["warnings"], *results["audit"]["warnings"]]
+    if gate.get("passed") is False and gate.get("reason") not in found:
+        found.insert(0, f"Gate not passed: {gate.get('reason') or 'see below'}")
     people = results["conditions"]["before"]["n"]["all"]["people"]
     if people < 10:
         found.append(f"All of this rests on {several(people, 'person')}. The intervals say how little that is.")

@@ -116,7 +116,8 @@ def methods(results: Results) -> list[tuple[str, str]]:
         (
             "Scores",
             "Frames are spread evenly over each clip. A video's score is the "
-            f"{settings.get('video_score', 'mean')} of its frames' scores; it is called fake from the detector's own threshold, {results['detector']['threshold']:.3f} "
+            f"{settings.get('video_score', 'mean')} of its frames' scores; it is called fake from the detector's own "
+            f"threshold, {results['detector']['threshold']:.3f} "
             f"({results['detector'].get('threshold_source', 'source unknown')}).",
         ),
         (
