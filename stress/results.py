@@ -1,4 +1,4 @@
-"""What an experiment leaves behind: results.json, scores.parquet and report.html.
+"""What an experiment leaves behind: results.json, scores.parquet, report.html and its numbers as tables.
 
 results.json (``format`` "faceswap-hq stress results", ``version`` 1; UTF-8, no NaN: what is undefined is null):
 
@@ -16,6 +16,22 @@ results.json (``format`` "faceswap-hq stress results", ``version`` 1; UTF-8, no 
 * ``clips``: one row a stress clip: people, frames, mean score and call before and after, fold, matched real;
 * ``audit``: shortcuts, see :func:`stress.evaluation.audit.audit`; ``warnings``: what to read before quoting a figure;
 * ``excluded`` (clip, label, path, reason) and ``failures`` (what, reason).
+
+Some results have more; a reader does without. An estimate is ``value``, ``low``, ``high`` and perhaps ``note``,
+``metrics`` are estimates by level and metric as above:
+
+* ``gate``: ``asked``, ``passed`` (or null), ``tolerance``, ``reason``, ``rows`` (level, metric, claimed, found, low,
+  high, fine): whether the detector reaches on its own kind of data what its card claims;
+* ``strategies``: for each way of fine-tuning ``name``, ``layers``, ``replay``, ``seeds``, ``main``, ``conditions``
+  (``after``, ``base_after``), ``changes`` (``recovery``, ``recovery_share``, ``forgetting``), ``p`` (permutation
+  p-value of the recovery by level and metric), ``by_seed`` (seed, after_auc, base_after_auc). The main one is also
+  what stands in ``conditions`` and ``changes`` above;
+* ``ladder``: from crude to best ``stage``, ``n``, ``before``, ``after`` and ``step`` (metrics or null; step: before
+  minus the stage before it);
+* ``robustness``: ``mode`` (faithful, corrected), ``faces`` (clean, again), ``rows`` (family, name, label, level with
+  0 for untouched, setting, phase, n, and ``video``: estimates);
+* in ``audit``: ``probes``, ``shuffled``, ``processed_real``, ``names``, ``suspect``;
+* ``hashes``: sha256 of the ``detector`` and of every one of the ``clips``.
 """
 
 from __future__ import annotations
@@ -55,7 +71,7 @@ class Outcome:
 
 
 def save(outcome: Outcome, directory: str | Path, crops: Sequence[Crops] = ()) -> list[Path]:
-    """Write results.json, scores.parquet and report.html, each whole or not at all.
+    """Write results.json, scores.parquet, report.html, tables.csv and tables.parquet, each whole or not at all.
 
     Args:
         outcome: From :func:`stress.experiment.run`.
@@ -63,9 +79,9 @@ def save(outcome: Outcome, directory: str | Path, crops: Sequence[Crops] = ()) -
         crops: Faces to show in the report; without them it shows none.
 
     Returns:
-        The three files.
+        The five files.
     """
-    from stress.report import write_report
+    from stress.report import write_report, write_tables
 
     directory = Path(directory)
     paths = [directory / name for name in ("results.json", "scores.parquet", "report.html")]
@@ -73,7 +89,7 @@ def save(outcome: Outcome, directory: str | Path, crops: Sequence[Crops] = ()) -
     with atomic_path(paths[1]) as temporary:
         outcome.scores.to_parquet(temporary, index=False)
     write_report(outcome.results, outcome.scores, paths[2], crops=crops)
-    return paths
+    return paths + write_tables(outcome.results, outcome.scores, directory)
 
 
 def environment() -> dict[str, str]:

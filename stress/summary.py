@@ -8,7 +8,7 @@ from typing import Any
 from rich.table import Table
 
 from faceswap_hq.console import out, say, warn
-from stress.report.words import caution, headline
+from stress.report.verdict import caution, headline
 
 _METRICS = ("auc", "ap", "eer", "accuracy")
 _COLUMNS = {

@@ -1,8 +1,8 @@
-"""The report's tables as rows of ready text."""
+"""The report's first tables, figures and clips, as rows of ready text."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from stress.report.words import Results, percent
@@ -29,19 +29,26 @@ def rows(results: Results) -> list[dict[str, Any]]:
     """Levels (video, frame), each with its rows: metric, meaning, and a cell for every column."""
     found = []
     for level in ("video", "frame"):
-        lines = []
+        lines: list[dict[str, Any]] = []
         for metric, about in results["metrics"].items():
             cells = []
             for column in columns(results):
                 part = results["conditions"] if column["kind"] == "condition" else results["changes"]
-                cells.append(_cell(part[column["key"]][level].get(metric), metric, column["key"]))
+                cells.append(cell(part[column["key"]][level].get(metric), metric, column["key"]))
             if any(cell["value"] != "–" for cell in cells):
                 lines.append({"metric": metric, "name": about["name"], "meaning": about["meaning"], "cells": cells})
         found.append({"level": level, "rows": lines})
     return found
 
 
-def _cell(figure: Mapping[str, Any] | None, metric: str, column: str) -> dict[str, str]:
+def cell(figure: Mapping[str, Any] | None, metric: str, column: str = "") -> dict[str, str]:
+    """A figure as text: value, interval, note, and whether its interval leaves out 0 (``kind`` "sure").
+
+    Args:
+        figure: Estimate, or None where there is none.
+        metric: AUC and AP are written as decimals, all others as per cent.
+        column: "drop", "recovery" and "forgetting" are changes and get a sign.
+    """
     if figure is None or figure["value"] is None:
         return {"value": "–", "interval": "", "note": (figure or {}).get("note", ""), "kind": ""}
     change = column in ("drop", "recovery", "forgetting")
@@ -86,3 +93,9 @@ def alarms(results: Results) -> list[Mapping[str, Any]]:
         if row["label"] == 0 and (row["called_fake_before"] or row["called_fake_after"])
     ]
     return sorted(found, key=lambda row: -row["before"])[:_MOST]
+
+
+def notes(cells: Iterable[Any]) -> list[str]:
+    """The different notes of cells, in order; what stands below a table."""
+    found = [one["note"] for one in cells if isinstance(one, Mapping) and one.get("note")]
+    return list(dict.fromkeys(found))

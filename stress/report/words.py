@@ -1,4 +1,4 @@
-"""The findings in plain words, with their intervals and what they rest on."""
+"""Figures as words: shares, changes and intervals as they are written, what they rest on and how they came about."""
 
 from __future__ import annotations
 
@@ -53,78 +53,45 @@ def several(count: int, name: str) -> str:
     return f"{count} {name}" if count == 1 else f"{count} {name}s"
 
 
-def headline(results: Results) -> list[str]:
-    """The verdict: one sentence on the drop, one on the recovery, one on what it cost."""
-    conditions, changes = results["conditions"], results["changes"]
-    name, before = results["detector"]["name"], conditions["before"]
-    n = before["n"]
-    caught = before["video"]["detection_rate"]
-    basis = f"{several(n['fakes']['clips'], 'fake')}, {several(n['all']['people'], 'person')}"
-    sentence = f"At its own threshold, {name} detects {within(caught)} of the stress fakes (n = {basis})"
-    own = conditions.get("reference")
-    if own:
-        reference = own["video"]["detection_rate"]
-        sentence += f", {_against(caught['value'], reference['value'])} {within(reference)} on its own kind of data"
-    alarms = before["video"]["false_alarm_rate"]
-    sentence += f", and calls {within(alarms)} of the reals fake."
-    sentences = [sentence]
-    if "after" in conditions:
-        after, tested = conditions["after"]["video"], conditions["before_tested"]
-        text = f"Fine-tuned on people it is not tested on, it detects {within(after['detection_rate'])}"
-        if tested["n"]["fakes"]["clips"] != n["fakes"]["clips"]:
-            text += (
-                f" of the {several(tested['n']['fakes']['clips'], 'fake')} that could be tested so"
-                f" (before: {within(tested['video']['detection_rate'])})"
-            )
-        sentences.append(f"{text}, and calls {within(after['false_alarm_rate'])} of the reals fake.")
-    else:
-        sentences.append(f"Nothing is said about recovery: {results['finetune']['reason']}.")
-    if "forgetting" in changes:
-        left, lost = conditions["base_after"]["video"]["detection_rate"], changes["forgetting"]["video"]["auc"]
-        sentences.append(
-            f"On its own kind of data it then detects {within(left)}; its AUC there changes by "
-            f"{_signed(-lost['value'])}{_interval(lost, -1)}."
-        )
-    elif not own:
-        sentences.append("No data of its own kind was given, so no drop and no forgetting are stated.")
-    return sentences
+def number(value: float | None, digits: int = 3) -> str:
+    """A number with as many decimals and a true minus sign, or a dash for what is not known.
+
+    >>> number(0.5), number(-0.25, 1), number(None)
+    ('0.500', '−0.2', '–')
+    """
+    return "–" if value is None else f"{value:.{digits}f}".replace("-", "−")
 
 
-def _against(value: float, reference: float) -> str:
-    if abs(value - reference) < 0.02:
-        return "much like the"
-    return "down from" if value < reference else "up from"
+def chance(p: float | None) -> str:
+    """A p-value; never 0.
+
+    >>> chance(0.0004), chance(0.0371), chance(None)
+    ('< 0.001', '0.037', '–')
+    """
+    return "< 0.001" if p is not None and p < 0.001 else number(p)
 
 
-def _signed(value: float, digits: int = 3) -> str:
+def signed(value: float, digits: int = 3) -> str:
+    """A change with its sign; ± for what rounds to nothing."""
     text = f"{abs(value):.{digits}f}"
     if float(text) == 0:
         return f"±{text}"
     return f"{'+' if value > 0 else '−'}{text}"
 
 
-def _interval(figure: Mapping[str, Any], sign: int) -> str:
+def interval(figure: Mapping[str, Any], sign: int = 1) -> str:
+    """The interval of a figure (times ``sign``) in brackets after a space, or nothing: " [0.20, 0.44]"."""
     if figure["low"] is None:
         return ""
     low, high = sorted((sign * figure["low"], sign * figure["high"]))
-    return f" [{_signed(low, 2)}, {_signed(high, 2)}]"
+    return f" [{number(low, 2)}, {number(high, 2)}]"
 
 
-def caution(results: Results) -> list[str]:
-    """What should be read before the figures are believed."""
-    found = [*results["warnings"], *results["audit"]["warnings"]]
-    people = results["conditions"]["before"]["n"]["all"]["people"]
-    if people < 10:
-        found.append(f"All of this rests on {several(people, 'person')}. The intervals say how little that is.")
-    left_out = len(results["finetune"]["left_out"])
-    if results["finetune"]["done"] and left_out:
-        found.append(
-            f"{several(left_out, 'fake')} joined people of different folds and could not be tested after fine-tuning; "
-            "recovery is measured on the others, before and after."
-        )
-    if results["failures"]:
-        found.append(f"{several(len(results['failures']), 'failure')}: see Left out.")
-    return found
+def spread(figure: Mapping[str, Any]) -> str:
+    """The interval of a change, with signs: " [−0.02, +0.07]"."""
+    if figure["low"] is None:
+        return ""
+    return f" [{signed(figure['low'], 2)}, {signed(figure['high'], 2)}]"
 
 
 def basis(results: Results) -> list[tuple[str, str]]:
@@ -148,8 +115,9 @@ def methods(results: Results) -> list[tuple[str, str]]:
     found = [
         (
             "Scores",
-            "Frames are spread evenly over each clip. A video's score is the mean of its frames' scores; it is called "
-            f"fake from the detector's own threshold, {results['detector']['threshold']:.3f} "
+            "Frames are spread evenly over each clip. A video's score is the "
+            f"{settings.get('video_score', 'mean')} of its frames' scores; it is called fake from the detector's own "
+            f"threshold, {results['detector']['threshold']:.3f} "
             f"({results['detector'].get('threshold_source', 'source unknown')}).",
         ),
         (

@@ -35,7 +35,7 @@ class StandIn:
         return (1 - self.green) * mean[:, 0] + self.green * mean[:, 1]
 
 
-def finetune(detector, reals, fakes, settings, progress):
+def finetune(detector, reals, fakes, settings, progress, **more):
     assert {item.clip.label for item in reals} == {0}
     assert {item.clip.label for item in fakes} == {1}
     progress()

@@ -394,7 +394,8 @@ def test_shortcuts_and_missing_reals_are_reported() -> None:
 def test_results_are_json_and_files_are_whole(tmp_path, outcome: Outcome) -> None:
     fakes, reals, _ = study(12)
     files = save(outcome, tmp_path / "deep" / "result", crops=[*fakes, *reals])
-    assert [path.name for path in files] == ["results.json", "scores.parquet", "report.html"]
+    names = ["results.json", "scores.parquet", "report.html", "tables.csv", "tables.parquet"]
+    assert [path.name for path in files] == names
     assert sorted(path.name for path in files[0].parent.iterdir()) == sorted(path.name for path in files)
     text = files[0].read_text(encoding="utf-8")
     assert "NaN" not in text
