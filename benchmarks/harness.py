@@ -4,8 +4,8 @@
 
 ``A``: out/ folder of crude fakes (render --blend none) that two detectors of ours are trained on. ``B``: out/ folder of
 good fakes of other people, made with ``--ladder``; its lowest rung is those detectors' own kind of data. ``--mesonet``:
-the MesoNet authors' four h5 files. ``--external``: another set of fakes, scored and not fine-tuned on. Everything is done
-by the commands a user types; what is there already is used again.
+the MesoNet authors' four h5 files. ``--external``: another set of fakes, scored and not fine-tuned on. Everything is
+done by the commands a user types; what is there already is used again.
 """
 
 from __future__ import annotations

@@ -82,10 +82,11 @@ def render_report(results: Mapping[str, Any], scores: pd.DataFrame, *, crops: Se
         "chance": words.chance,
         "letter": lambda place: string.ascii_lowercase[place % 26],
     }
+    main, how = drawings.of_main(results, scores), results["settings"].get("video_score", "mean")
     pictures = {
         "overview": drawings.overview(results),
-        "distributions": drawings.distributions(drawings.of_main(results, scores)),
-        "roc": drawings.roc(drawings.of_main(results, scores)),
+        "distributions": drawings.distributions(main, how),
+        "roc": drawings.roc(main, how),
     }
     if results.get("ladder"):
         pictures["ladder"] = drawings.ladder(results)

@@ -125,7 +125,7 @@ def _groups(scores: pd.DataFrame) -> Iterator[tuple[str, str, pd.DataFrame]]:
             yield label, color, part
 
 
-def distributions(scores: pd.DataFrame) -> str:
+def distributions(scores: pd.DataFrame, video_score: str = "mean") -> str:
     """Scores of reals and fakes under every condition: frames as a histogram, videos as dots, thresholds as lines."""
     groups = list(_groups(scores))
     figure, (axis,) = new_figure(0.6 + 1.1 * len(groups))
@@ -135,7 +135,7 @@ def distributions(scores: pd.DataFrame) -> str:
     for i, (label, color, part) in enumerate(groups):
         for j, (kind, name) in enumerate(((0, "reals"), (1, "fakes"))):
             y = -(2 * i + j) - 0.35 * i
-            rows, videos = part[part.label == kind], to_videos(part[part.label == kind])
+            rows, videos = part[part.label == kind], to_videos(part[part.label == kind], video_score)
             ticks.append(y)
             names.append(f"{label}: {name}")
             tone = COLORS[color] if kind else COLORS["real"]
@@ -156,13 +156,13 @@ def distributions(scores: pd.DataFrame) -> str:
     return to_svg(figure, "Distribution of the scores of reals and fakes")
 
 
-def roc(scores: pd.DataFrame) -> str:
+def roc(scores: pd.DataFrame, video_score: str = "mean") -> str:
     """ROC curves by video and by frame, with the point at which each detector works."""
     figure, axes = new_figure(4.3, 2)
     for axis, level in zip(axes, ("video", "frame"), strict=True):
         axis.plot([0, 1], [0, 1], color=COLORS["rule"], linewidth=0.8, linestyle=(0, (4, 4)))
         for label, color, part in _groups(scores):
-            rows = to_videos(part) if level == "video" else part
+            rows = to_videos(part, video_score) if level == "video" else part
             if set(rows.label) != {0, 1}:
                 continue
             c = curve(rows.score, rows.label)
