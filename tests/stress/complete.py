@@ -10,8 +10,8 @@ import cv2
 import numpy as np
 
 from stress.experiment import ExperimentSettings, Outcome, run
-from stress.strategies import Strategy
 from stress.report import render_report
+from stress.strategies import Strategy
 from tests.stress.standin import StandIn, finetune, quiet, study
 
 #: Clips as an attacker would name them: markup, script, formulas, mathematics that does not parse.
