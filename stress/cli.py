@@ -25,7 +25,8 @@ def stress(
     context: typer.Context,
     detector: Annotated[Path | None, typer.Option(help="Weights with a card: safetensors or PyTorch.")] = None,
     fakes: Annotated[
-        Path | None, typer.Option(help="Fakes: out/ of faceswap-hq (its reals go with it) or a folder.")
+        Path | None,
+        typer.Option(help="Fakes: out/ of faceswap-hq, a published data set (DIR@split=test,compression=c23), a folder."),
     ] = None,
     reals: Annotated[Path | None, typer.Option(help="Reals, instead of those that come with the fakes.")] = None,
     base: Annotated[
@@ -159,18 +160,15 @@ def _reasons(excluded: list[Excluded]) -> str | None:
 
 
 def _say_people(folder: Path | None, clips: list[Clip]) -> None:
-    """Say where the identity keys come from when no manifest gives them: everything claimed later rests on them."""
-    from stress.data.layouts import is_manifest_folder
+    """Say where the identity keys come from when they are not published: everything claimed later rests on them."""
+    from stress.data.layouts import parse_source, people_note
 
-    if folder is None or is_manifest_folder(folder):
+    note = people_note(folder) if folder is not None else None
+    if folder is None or note is None:
         return
-    if (folder / "people.csv").is_file() or any(folder.glob("*/people.csv")):
-        return
-    people = {name for clip in clips if clip.path.is_relative_to(folder) for name in clip.people}
-    warn(
-        f"{folder} has no manifest.json: its {len(people)} people are taken from the file names. "
-        "Name them in people.csv (file,person) if someone occurs under two names."
-    )
+    place = parse_source(folder).path
+    people = {name for clip in clips if clip.path.is_relative_to(place) for name in clip.people}
+    warn(f"{place} ({len(people)} people): {note}")
 
 
 def _check_output(output: Path) -> None:

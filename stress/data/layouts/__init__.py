@@ -144,8 +144,8 @@ def people_note(folder: str | Path | Source) -> str | None:
         return None
     if layout == folders.NAME:
         return (
-            "has no manifest.json: its people are taken from the file names. Name them in people.csv (file,person) if "
-            "someone occurs under two names."
+            "there is no manifest.json, so people are taken from the file names. Name them in people.csv (file,person) "
+            "if someone occurs under two names."
         )
     return getattr(_PUBLISHED[layout], "PEOPLE", None)
 
