@@ -26,7 +26,7 @@ def stress(
     detector: Annotated[Path | None, typer.Option(help="Weights with a card: safetensors or PyTorch.")] = None,
     fakes: Annotated[
         Path | None,
-        typer.Option(help="Fakes: out/ of faceswap-hq, a published data set (DIR@split=test,compression=c23), a folder."),
+        typer.Option(help="Fakes: out/ of faceswap-hq, a published data set (DIR@split=test,compression=c23), clips."),
     ] = None,
     reals: Annotated[Path | None, typer.Option(help="Reals, instead of those that come with the fakes.")] = None,
     base: Annotated[

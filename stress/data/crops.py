@@ -90,7 +90,7 @@ def crop_clips(
     """
     used: list[Crops] = []
     excluded: list[Excluded] = []
-    with contextlib.closing(stream_crops(clips, card, frames_per_clip, urgent=True)) as stream:
+    with contextlib.closing(stream_crops(clips, card, frames_per_clip)) as stream:
         for item in stream:
             if isinstance(item, Crops):
                 used.append(item)
@@ -107,7 +107,6 @@ def stream_crops(
     frames_per_clip: int = DEFAULT_FRAMES,
     *,
     workers: int | None = None,
-    urgent: bool = False,
 ) -> Generator[Crops | Excluded, None, None]:
     """Cut faces out of clips in the background, a few clips ahead of whoever takes them.
 
@@ -121,7 +120,6 @@ def stream_crops(
         card: As for :func:`crop_clips`.
         frames_per_clip: Frames to take from each clip, spread over its whole length.
         workers: Clips worked on at a time; None takes the number of cores, at most 8.
-        urgent: False lets a detector in the foreground have the cores first.
 
     Yields:
         For every clip, in the order given, its faces or why it has none.
@@ -130,7 +128,7 @@ def stream_crops(
     finders = _Finders()
     stop = threading.Event()
     waiting: deque[Future[Crops | Excluded]] = deque()
-    pool = ThreadPoolExecutor(workers, "stress crops", initializer=None if urgent else _give_way)
+    pool = ThreadPoolExecutor(workers, "stress crops")
     try:
         for clip in clips:
             waiting.append(pool.submit(_crops, clip, card, frames_per_clip, finders.detect, stop))
@@ -146,12 +144,6 @@ def stream_crops(
 
 def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def _give_way() -> None:
-    from faceswap_hq.media.background import give_way
-
-    give_way()
 
 
 class _Finders:

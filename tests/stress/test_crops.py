@@ -14,6 +14,7 @@ import pytest
 
 from faceswap_hq.errors import UserError
 from faceswap_hq.faces import landmarks
+from faceswap_hq.media import read_frames
 from faceswap_hq.places import cache_dir
 from stress.api import FaceCrop
 from stress.data.crops import crop_clips, crop_face, evenly_spaced, sample_frames, stream_crops
@@ -92,6 +93,27 @@ def test_frames_of_videos_pictures_and_folders(tmp_path):
         cv2.imwrite(str(folder / f"{number}.png"), image)
     assert [(n, image[0, 0].tolist()) for n, image in sample_frames(folder, 2)] == [(0, [0, 0, 0]), (2, [100, 0, 0])]
     assert [n for n, _ in sample_frames(folder / "1.png", 5)] == [0]
+
+
+def test_frames_that_are_not_wanted_are_left_out_of_decoding_and_change_nothing(tmp_path):
+    """With B frames, key frames far apart, and more unwanted frames than wanted ones: exactly the frames asked for."""
+    path = tmp_path / "b.mp4"
+    rng = np.random.default_rng(0)
+    with av.open(str(path), "w") as container:
+        options = {"bf": "3", "b-pyramid": "normal", "g": "200", "preset": "fast", "crf": "20"}
+        stream = container.add_stream("libx264", rate=25, options=options)
+        stream.width, stream.height, stream.pix_fmt = 96, 64, "yuv420p"
+        picture = cv2.resize(rng.integers(0, 256, (16, 24, 3), np.uint8), (192, 64))
+        for number in range(260):
+            image = np.ascontiguousarray(picture[:, number % 96 : number % 96 + 96])
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(image)))
+        container.mux(stream.encode())
+    every = [frame.image for frame in read_frames(path)]
+    assert len(every) == 260
+    found = list(sample_frames(path, 12))
+    assert [number for number, _ in found] == evenly_spaced(260, 12)
+    for number, image in found:
+        np.testing.assert_array_equal(image, every[number])
 
 
 def test_upright_crop_is_the_margin_times_the_longer_side_around_the_middle():
@@ -227,8 +249,9 @@ def test_leaving_the_stream_or_a_fault_in_it_ends_its_threads(backend, monkeypat
         break
     gc.collect()
     assert not running()
-    with contextlib.suppress(KeyboardInterrupt), contextlib.closing(stream_crops(clips, FaceCrop(input_size=8))) as some:
-        next(some)
+    stream = stream_crops(clips, FaceCrop(input_size=8))
+    with contextlib.suppress(KeyboardInterrupt), contextlib.closing(stream):
+        next(stream)
         assert running()
         raise KeyboardInterrupt  # as Ctrl-C does in the loop
     assert not running()
