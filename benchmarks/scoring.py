@@ -6,7 +6,8 @@ Without clips, virtual actors are filmed. For each model, in turn and in the sam
 on tensors that are ready; scoring from the files with nothing cached (decoding, finding faces and cropping in the
 background); the same one after the other, all faces cut before the first is scored; and a second run, with the faces
 cached. ``cropping`` is what the background can do alone: where it is below the bare model, it is the bound. Weights are
-random (none are downloaded), which takes the same time.
+random (none are downloaded), which takes the same time. ``processor`` is the time that all cores together worked, which
+a busy machine changes least: where network and cropping share the cores, no overlap can beat bare / (bare + cropping).
 """
 
 from __future__ import annotations
@@ -78,10 +79,13 @@ def rates(name: str, clips: list[Any], frames: int, repeats: int, device: str, w
     ready = [detector.inputs(item.images) for item in kept]
     wait = torch.cuda.synchronize if detector.device.type == "cuda" else lambda: None
 
-    def clocked(work_on: Callable[[], object]) -> float:
-        started = time.perf_counter()
+    processor: dict[str, list[float]] = {}
+
+    def clocked(way: str, work_on: Callable[[], object]) -> float:
+        started, before = time.perf_counter(), time.process_time()
         work_on()
         wait()
+        processor.setdefault(way, []).append(1000 * (time.process_time() - before) / total)
         return total / (time.perf_counter() - started)
 
     @torch.inference_mode()
@@ -91,22 +95,22 @@ def rates(name: str, clips: list[Any], frames: int, repeats: int, device: str, w
 
     def files() -> float:
         with empty_cache(work):
-            return clocked(lambda: score_videos(detector, clips, frames_per_clip=frames))
+            return clocked("files", lambda: score_videos(detector, clips, frames_per_clip=frames))
 
     def in_turn() -> float:
         with empty_cache(work):
-            return clocked(lambda: score(detector, crop_clips(clips, card, frames)[0]))
+            return clocked("in turn", lambda: score(detector, crop_clips(clips, card, frames)[0]))
 
     def cropping() -> float:
         with empty_cache(work):
-            return clocked(lambda: list(stream_crops(clips, card, frames)))
+            return clocked("cropping", lambda: list(stream_crops(clips, card, frames)))
 
     ways: dict[str, Callable[[], float]] = {
-        "bare": lambda: clocked(bare),
+        "bare": lambda: clocked("bare", bare),
         "files": files,
         "in turn": in_turn,
         "cropping": cropping,
-        "cached": lambda: clocked(lambda: score_videos(detector, clips, frames_per_clip=frames)),
+        "cached": lambda: clocked("cached", lambda: score_videos(detector, clips, frames_per_clip=frames)),
     }
     print(f"{name}, {card.input_size} px, {total} faces", flush=True)
     found = common.interleaved(ways, repeats)
@@ -118,6 +122,7 @@ def rates(name: str, clips: list[Any], frames: int, repeats: int, device: str, w
         "faces": total,
         "parameters": sum(value.numel() for value in detector.module.parameters()),
         "rates": [series.summary(way, "frames/s") for way, series in found.items()],
+        "processor": [common.summary(way, "ms of all cores a frame", spent[1:]) for way, spent in processor.items()],
         "files_over_bare": common.ratios(values["files"], values["bare"], "from files / bare model"),
         "cached_over_bare": common.ratios(values["cached"], values["bare"], "cached / bare model"),
         "files_over_slower": common.ratios(values["files"], slower, "from files / slower of bare model and cropping"),
@@ -127,7 +132,7 @@ def rates(name: str, clips: list[Any], frames: int, repeats: int, device: str, w
 
 
 def stages(paths: list[Path], frames: int) -> dict[str, float]:
-    """Milliseconds a wanted frame of each step of cropping, one clip at a time; at 128 px."""
+    """Milliseconds of processor time a wanted frame of each step of cropping, one clip at a time; at 128 px."""
     from faceswap_hq.faces.landmarks import open_backend
     from faceswap_hq.files import sha256_file
     from stress.api import FaceCrop
@@ -135,9 +140,9 @@ def stages(paths: list[Path], frames: int) -> dict[str, float]:
 
     backend, spent = open_backend(static=True), dict.fromkeys(("hash", "decode", "find face", "crop"), 0.0)
     def clocked(step: str, work_on: Callable[..., Any], *given: Any) -> Any:
-        started = time.perf_counter()
+        started = time.process_time()
         result = work_on(*given)
-        spent[step] += time.perf_counter() - started
+        spent[step] += time.process_time() - started
         return result
 
     def crop(image: np.ndarray, face: np.ndarray) -> np.ndarray:
@@ -182,7 +187,7 @@ def main() -> None:
             "footage": "real clips" if options.clip else "virtual actors",
             "clips": [clip_facts(path) | {"name": f"clip {i}"} for i, path in enumerate(paths)],
             "frames_a_clip": options.frames,
-            "stages_ms_a_frame": stages(paths, options.frames),
+            "processor_ms_a_frame": stages(paths, options.frames),
             "opencv_threads": cv2.getNumThreads(),
             "models": models,
             "floor": FLOOR,
