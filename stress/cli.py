@@ -43,7 +43,8 @@ def stress(
     context: typer.Context,
     detector: Annotated[Path | None, typer.Option(help="A file or folder with a card, or hf:ORG/NAME.")] = None,
     fakes: Annotated[
-        Path | None, typer.Option(help="Fakes: out/ of faceswap-hq (its reals go with it) or a folder.")
+        Path | None,
+        typer.Option(help="Fakes: out/ of faceswap-hq, a published data set (DIR@split=test,compression=c23), clips."),
     ] = None,
     reals: Annotated[Path | None, typer.Option(help="Reals, instead of those that come with the fakes.")] = None,
     base: Annotated[
@@ -107,7 +108,7 @@ def matrix(
         list[str], typer.Option(help="Weights with cards, [NAME=]FILE; repeat, or separate by commas.")
     ],
     datasets: Annotated[
-        list[str], typer.Option(help="[NAME=]FAKES[:REALS]; repeat, or separate by commas. Fakes as for --fakes.")
+        list[str], typer.Option(help="[NAME=]FAKES[:REALS]; repeat for several. Fakes as for --fakes.")
     ],
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the results.")] = Path("stress-matrix"),
     base: Annotated[Path | None, typer.Option(help="The detectors' own kind of data.")] = None,
@@ -139,7 +140,7 @@ def matrix(
         if name in named:
             raise UserError(f"Two detectors are called {name}.", "Give one another name: NAME=FILE")
         named[name] = partial(load_detector, path, device=device, trust_code=trust_code)
-    sets = [parse_dataset(text) for text in _parts(datasets)]
+    sets = [parse_dataset(text) for text in datasets]
     found = run_matrix(
         named, sets, output, settings, frames=frames_per_clip, base=base, warn=warn, say=say
     )

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from faceswap_hq.console import progress
 from faceswap_hq.errors import UserError
-from stress.data.layouts import FAKE, Clip, is_manifest_folder, read_clips, read_dataset
+from stress.data.layouts import FAKE, Clip, parse_source, people_note, read_clips, read_dataset
 
 if TYPE_CHECKING:
     from stress.data.crops import Crops, CropSettings, Excluded
@@ -116,13 +116,10 @@ def cut(
 
 
 def warn_of_names(folder: Path | None, clips: Sequence[Clip], warn: Callable[[str], None]) -> None:
-    """Say where the identity keys come from when no manifest gives them: everything claimed later rests on them."""
-    if folder is None or is_manifest_folder(folder):
+    """Say where the identity keys come from when they are not published: everything claimed later rests on them."""
+    note = people_note(folder) if folder is not None else None
+    if folder is None or note is None:
         return
-    if (folder / "people.csv").is_file() or any(folder.glob("*/people.csv")):
-        return
-    people = {name for clip in clips if clip.path.is_relative_to(folder) for name in clip.people}
-    warn(
-        f"{folder} has no manifest.json: its {len(people)} people are taken from the file names. "
-        "Name them in people.csv (file,person) if someone occurs under two names."
-    )
+    place = parse_source(folder).path
+    people = {name for clip in clips if clip.path.is_relative_to(place) for name in clip.people}
+    warn(f"{place} ({len(people)} people): {note}")

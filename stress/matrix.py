@@ -44,14 +44,18 @@ class DataSet:
 def parse_dataset(text: str) -> DataSet:
     """``NAME=FAKES:REALS``; the name defaults to the folder's, the reals to those that come with the fakes.
 
-    >>> parse_dataset("dfdc=data/dfdc").name, parse_dataset("good/out").fakes.name
-    ('dfdc', 'out')
+    Either folder may carry the options of published layouts (``DIR@split=test,compression=c23``).
+
+    >>> parse_dataset("dfdc=data/dfdc").name, parse_dataset("good/out").fakes.name, parse_dataset("ff@split=test").name
+    ('dfdc', 'out', 'ff')
     """
-    name, equals, folders = text.rpartition("=")
-    fakes, colon, reals = folders.partition(":")
+    place, at, options = text.partition("@")
+    name, equals, rest = place.rpartition("=")
+    fakes, colon, reals = f"{rest}{at}{options}".partition(":")
     if not fakes or (colon and not reals) or (equals and not name):
         raise UserError(f"{text!r} names no data set.", "Write FOLDER, NAME=FOLDER or NAME=FAKES:REALS.")
-    return DataSet(name=name or Path(fakes).resolve().name, fakes=Path(fakes), reals=Path(reals) if colon else None)
+    name = name or Path(fakes.partition("@")[0]).resolve().name
+    return DataSet(name=name, fakes=Path(fakes), reals=Path(reals) if colon else None)
 
 
 def run_matrix(

@@ -116,8 +116,8 @@ def finetuning(folds: Split, tuned: FoldScores, clips: Sequence[Clip], main: Str
         by_fold.setdefault(report["fold"], []).append(report)
     return {
         "done": done,
-        "reason": reason,
-        "scheme": folds.scheme,
+        "reason": reason or None,
+        "scheme": folds.scheme or None,
         "strategy": main.name if main else None,
         "seeds": len({report["seed"] for report in tuned.reports}),
         "folds": [
@@ -165,6 +165,9 @@ def clip_table(crops: Sequence[Crops], scores: pd.DataFrame, video_score: str) -
                 "source_clip": clip.source_clip,
                 "method": clip.method,
                 "frames": int(old["frames"]),
+                "frames_missed": item.missed,
+                "frames_several_faces": item.several,
+                "compression": clip.compression,
                 "matched_real": real_of.get(clip.source_clip) if clip.label else None,
                 "before": float(old["score"]),
                 "called_fake_before": bool(old["score"] >= old["threshold"]),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
+import threading
 from collections.abc import Iterator
 from typing import Any, Protocol
 
@@ -15,6 +16,7 @@ from faceswap_hq.errors import UserError
 BACKENDS = ("mediapipe", "face-alignment")
 
 _BLANK = np.zeros((64, 64, 3), np.uint8)
+_QUIET = threading.RLock()  # two threads that turn file descriptor 2 away at once would never turn it back
 
 HEADLESS_OPENCV = "pip install --force-reinstall --no-deps opencv-contrib-python-headless==4.11.0.86"
 
@@ -236,16 +238,17 @@ def _import_mediapipe() -> Any:
 @contextlib.contextmanager
 def _quiet_start() -> Iterator[None]:
     """Send the C++ start-up chatter of MediaPipe (written straight to file descriptor 2) nowhere."""
-    try:
-        sys.stderr.flush()
-        saved = os.dup(2)
-    except OSError:
-        yield
-        return
-    try:
-        with open(os.devnull, "w") as nowhere:
-            os.dup2(nowhere.fileno(), 2)
+    with _QUIET:
+        try:
+            sys.stderr.flush()
+            saved = os.dup(2)
+        except OSError:
             yield
-    finally:
-        os.dup2(saved, 2)
-        os.close(saved)
+            return
+        try:
+            with open(os.devnull, "w") as nowhere:
+                os.dup2(nowhere.fileno(), 2)
+                yield
+        finally:
+            os.dup2(saved, 2)
+            os.close(saved)

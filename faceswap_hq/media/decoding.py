@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import av
 import numpy as np
 from av.container import InputContainer
+from av.packet import Packet
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
@@ -93,8 +94,12 @@ def decoded(
     damage: Damage,
     stop: threading.Event,
     count: PacketCount | None = None,
+    prepare: Callable[[Packet], None] = lambda packet: None,
 ) -> Iterator[VideoFrame]:
-    """All frames that can be decoded from here on, until ``stop`` is set; errors are counted and skipped."""
+    """All frames that can be decoded from here on, until ``stop`` is set; errors are counted and skipped.
+
+    ``prepare`` is called with each packet before the decoder gets it.
+    """
     read_errors = 0
     while True:
         try:
@@ -104,6 +109,7 @@ def decoded(
                 if count is not None and packet.size:
                     count.discarded += packet.is_discard
                     count.shown += not packet.is_discard
+                prepare(packet)
                 try:
                     frames = packet.decode()
                 except av.error.EOFError:

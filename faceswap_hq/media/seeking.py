@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 
 import av
 from av.container import InputContainer
+from av.packet import Packet
 from av.video.stream import VideoStream
 
 from faceswap_hq.media.decoding import Damage, Frame, FrameMaker, decoded
@@ -100,7 +101,7 @@ def decode_seeking(
                     return
             elif reached >= 0:
                 return
-            for index, pts, frame in _numbered(container, stream, table, stop):
+            for index, pts, frame in _numbered(container, stream, table, next_after, stop):
                 if index > wanted:
                     return
                 reached = index
@@ -114,11 +115,24 @@ def decode_seeking(
 
 
 def _numbered(
-    container: InputContainer, stream: VideoStream, table: FrameTable, stop: threading.Event
+    container: InputContainer,
+    stream: VideoStream,
+    table: FrameTable,
+    next_after: Callable[[int], int | None],
+    stop: threading.Event,
 ) -> Iterator[tuple[int, int, av.VideoFrame]]:
-    """(number, timestamp, frame) from here on; ends at the first thing unforeseen."""
+    """(number, timestamp, frame) from here on; ends at the first thing unforeseen.
+
+    Frames that are not wanted and that no other frame is predicted from (most B frames) are not decoded.
+    """
     local = Damage()
-    for frame in decoded(container, stream, local, stop):
+
+    def prepare(packet: Packet) -> None:
+        index = table.rank.get(packet.pts) if packet.pts is not None else None
+        wanted = index is None or next_after(index - 1) == index
+        stream.codec_context.skip_frame = "DEFAULT" if wanted else "NONREF"
+
+    for frame in decoded(container, stream, local, stop, None, prepare):
         index = None if frame.pts is None else table.rank.get(frame.pts)
         if index is None or frame.pts is None or local.errors:
             return

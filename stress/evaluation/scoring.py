@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import contextlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
-from stress.data.crops import Crops
+from faceswap_hq.errors import UserError
+from stress.data.crops import DEFAULT_FRAMES, Crops, CropSettings, Excluded, stream_crops
+from stress.data.layouts import Clip
 from stress.detectors.detector import Detector
 
 ScoreFunction = Callable[[np.ndarray], np.ndarray]
@@ -17,14 +21,14 @@ COLUMNS = ("clip", "frame", "label", "score", "people", "source_clip", "method",
 
 
 def score(
-    detector: Detector | ScoreFunction, crops: Sequence[Crops], progress: Callable[..., None] | None = None
+    detector: Detector | ScoreFunction, crops: Iterable[Crops], progress: Callable[..., None] | None = None
 ) -> pd.DataFrame:
     """Score every face.
 
     Args:
         detector: A detector, or a function from (n, S, S, 3) uint8 RGB to (n,) fake probabilities; it is called once a
             clip.
-        crops: Faces.
+        crops: Faces; an iterator is taken from clip by clip.
         progress: Called once after every clip.
 
     Returns:
@@ -55,6 +59,69 @@ def score(
         if progress is not None:
             progress()
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=list(COLUMNS))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scored:
+    """Clips scored straight from their files.
+
+    Args:
+        scores: As from :func:`score`.
+        crops: The faces, where they were to be kept.
+        excluded: Clips without a score, and why. They are never given one, such as 0.5.
+    """
+
+    scores: pd.DataFrame
+    crops: list[Crops]
+    excluded: list[Excluded]
+
+
+def score_videos(
+    detector: Detector | ScoreFunction,
+    clips: Sequence[Clip],
+    *,
+    card: CropSettings | None = None,
+    frames_per_clip: int = DEFAULT_FRAMES,
+    keep: bool = False,
+    workers: int | None = None,
+    progress: Callable[..., None] | None = None,
+) -> Scored:
+    """Score clips while the next ones are decoded and cropped in the background.
+
+    Args:
+        detector: As for :func:`score`.
+        clips: Clips to read.
+        card: How faces are cut out; None takes the detector's card.
+        frames_per_clip: Frames to take from each clip, spread over its whole length.
+        keep: Keep all faces; otherwise a few clips' are in memory at a time, and the cache has the rest.
+        workers: Clips cropped at a time, see :func:`stress.data.crops.stream_crops`.
+        progress: Called once after every clip.
+
+    Raises:
+        UserError: There is no card; or as the detector raises.
+        ValueError: The function gives something other than one probability a face.
+    """
+    if card is None:
+        if not isinstance(detector, Detector):
+            raise UserError("A function has no card that says how faces are cut out for it.", "Give one: card=...")
+        card = detector.card
+    kept: list[Crops] = []
+    excluded: list[Excluded] = []
+    with contextlib.closing(stream_crops(clips, card, frames_per_clip, workers=workers)) as stream:
+
+        def usable() -> Iterator[Crops]:
+            for item in stream:
+                if isinstance(item, Crops):
+                    if keep:
+                        kept.append(item)
+                    yield item
+                else:
+                    excluded.append(item)
+                if progress is not None:
+                    progress()
+
+        scores = score(detector, usable())
+    return Scored(scores=scores, crops=kept, excluded=excluded)
 
 
 def _checked(values: object, count: int) -> np.ndarray:

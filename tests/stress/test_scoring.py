@@ -1,12 +1,18 @@
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import pandas as pd
 import pytest
 
+import stress
+from faceswap_hq.errors import UserError
+from faceswap_hq.faces import landmarks
+from stress.api import FaceCrop
+from stress.data.crops import crop_clips
 from stress.detectors import new_detector
-from stress.evaluation.scoring import COLUMNS, score
-from tests.stress.synthetic import crops
+from stress.evaluation.scoring import COLUMNS, score, score_videos
+from tests.stress.synthetic import clip, crops
 
 
 def test_one_row_a_frame_with_everything_the_statistics_need(tmp_path):
@@ -46,3 +52,82 @@ def test_no_clips_give_an_empty_table_with_the_columns():
 def test_functions_that_answer_something_else_are_found_out(wrong, message):
     with pytest.raises(ValueError, match=message):
         score(wrong, crops(2, artefact=0, frames=4))
+
+
+class _BrightFaces:
+    """A landmark backend for which every picture that is not dark is one face, edge to edge."""
+
+    def detect(self, image):
+        height, width = image.shape[:2]
+        return [np.array([[0, 0, 0], [width, height, 0]], np.float32)] if image.mean() > 20 else []
+
+    def close(self):
+        pass
+
+
+@pytest.fixture
+def pictures(monkeypatch, tmp_path):
+    """Six clips of three pictures: in the third the face is missing in one, in the fifth in all."""
+    monkeypatch.setattr(landmarks, "open_backend", lambda *_, **__: _BrightFaces())
+    rng = np.random.default_rng(0)
+    for label, kind in enumerate(("real", "fake")):
+        for person in range(3):
+            number = 3 * label + person
+            folder = tmp_path / kind / f"p{person}"
+            folder.mkdir(parents=True)
+            for frame in range(3):
+                dark = number == 4 or (number == 2 and frame == 1)
+                image = np.zeros((24, 24, 3), np.uint8) if dark else rng.integers(60, 200, (24, 24, 3), np.uint8)
+                cv2.imwrite(str(folder / f"{frame}.png"), image)
+    return tmp_path
+
+
+def _listed(folder):
+    return [clip(f"p{i}", label, (f"p{i}",), folder / kind / f"p{i}") for label, kind in ((0, "real"), (1, "fake"))
+            for i in range(3)]  # fmt: skip
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_scores_from_files_are_those_of_crops_cut_first(pictures, workers):
+    def brightness(images):
+        return images.mean((1, 2, 3)) / 255
+
+    clips, settings, ticks = _listed(pictures), FaceCrop(input_size=24, crop_margin=1.0), []
+    found = score_videos(
+        brightness, clips, card=settings, workers=workers, keep=True, progress=lambda: ticks.append(1)
+    )
+    cut, excluded = crop_clips(clips, settings)
+    pd.testing.assert_frame_equal(found.scores, score(brightness, cut))
+    assert [item.clip for item in found.crops] == [item.clip for item in cut]
+    assert [(item.clip, item.reason) for item in found.excluded] == [(e.clip, e.reason) for e in excluded]
+    assert len(ticks) == 6
+    assert not score_videos(brightness, clips, card=settings).crops  # nothing is kept unasked
+    with pytest.raises(UserError, match="no card"):
+        score_videos(brightness, clips)
+
+
+def test_a_fault_of_the_detector_is_raised_at_once(pictures):
+    calls = []
+
+    def broken(images):
+        calls.append(1)
+        raise RuntimeError("out of memory")
+
+    with pytest.raises(RuntimeError, match="out of memory"):
+        score_videos(broken, _listed(pictures), card=FaceCrop(input_size=24))
+    assert len(calls) == 1
+
+
+def test_a_clip_without_a_face_is_excluded_and_counted_and_has_no_score(pictures):
+    outcome = stress.evaluate(
+        lambda images: images.mean((1, 2, 3)) / 255, fakes=pictures, crop=FaceCrop(input_size=24, crop_margin=1.0)
+    )
+    assert [(row["clip"], row["label"]) for row in outcome.results["excluded"]] == [("p1", 1)]
+    assert "no face" in outcome.results["excluded"][0]["reason"]
+    assert not ((outcome.scores["clip"] == "p1") & (outcome.scores["label"] == 1)).any()
+    assert not (outcome.scores["score"] == 0.5).any()
+    n = outcome.results["conditions"]["before"]["n"]
+    assert (n["fakes"]["clips"], n["reals"]["clips"]) == (2, 3)
+    rows = {(row["clip"], row["label"]): (row["frames"], row["frames_missed"]) for row in outcome.results["clips"]}
+    assert rows["p2", 0] == (2, 1)
+    assert rows["p0", 0] == (3, 0)

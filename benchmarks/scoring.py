@@ -1,0 +1,200 @@
+"""How fast are clips scored, from their files, against the bare model on tensors that are ready?
+
+    python benchmarks/scoring.py [CLIP.mp4 ...] [--models small_cnn meso4 efficientnet_b4] [--frames 16] [-o FILE]
+
+Without clips, virtual actors are filmed. For each model, in turn and in the same process, frames/s of: the bare network
+on tensors that are ready; scoring from the files with nothing cached (decoding, finding faces and cropping in the
+background); the same one after the other, all faces cut before the first is scored; and a second run, with the faces
+cached. ``cropping`` is what the background can do alone: where it is below the bare model, it is the bound. Weights are
+random (none are downloaded), which takes the same time. ``processor`` is the time that all cores together worked, which
+a busy machine changes least: where network and cropping share the cores, no overlap can beat bare / (bare + cropping).
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import struct
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import common
+import cv2
+import numpy as np
+
+MODELS = ("small_cnn", "meso4", "resnet50", "efficientnet_b0", "legacy_xception", "efficientnet_b4")
+FLOOR = 0.8
+
+
+def footage(given: list[Path], count: int, work: Path) -> list[Path]:
+    """``count`` clips of different content: those given, and copies that differ in a box that no player looks at."""
+    if not given:
+        from faceswap_hq.actors.clip import make_cast
+
+        make_cast(work / "actors", 4, seconds=4.0, size=480)
+        given = sorted((work / "actors").rglob("*.mp4"))
+    found = []
+    for number in range(count):
+        source = given[number % len(given)]
+        target = work / f"{number:03d}{source.suffix}"
+        spare = struct.pack(">I4sQ", 16, b"free", number) if source.suffix.lower() in (".mp4", ".mov") else b""
+        if number >= len(given) and not spare:
+            raise SystemExit(f"{source.suffix} clips are not copied: give {count} of them, or --clips {len(given)}")
+        target.write_bytes(source.read_bytes() + spare)
+        found.append(target)
+    return found
+
+
+@contextlib.contextmanager
+def empty_cache(work: Path) -> Any:
+    """A cache of its own for what runs inside."""
+    before = os.environ.get("FACESWAP_HQ_HOME")
+    with tempfile.TemporaryDirectory(dir=work) as home:
+        os.environ["FACESWAP_HQ_HOME"] = home
+        yield
+    if before is None:
+        del os.environ["FACESWAP_HQ_HOME"]
+    else:
+        os.environ["FACESWAP_HQ_HOME"] = before
+
+
+def rates(name: str, clips: list[Any], frames: int, repeats: int, device: str, work: Path) -> dict[str, Any]:
+    """Frames/s of one model, each way."""
+    import torch
+
+    from stress.data.crops import crop_clips, stream_crops
+    from stress.detectors import new_detector
+    from stress.evaluation.scoring import score, score_videos
+
+    detector = new_detector(name, device=device)
+    card = detector.card
+    kept, excluded = crop_clips(clips, card, frames)  # fills the cache of the second run
+    if excluded:
+        raise SystemExit(f"{excluded[0].clip.path}: {excluded[0].reason}")
+    total = sum(len(item.frames) for item in kept)
+    ready = [detector.inputs(item.images) for item in kept]
+    wait = torch.cuda.synchronize if detector.device.type == "cuda" else lambda: None
+
+    processor: dict[str, list[float]] = {}
+
+    def clocked(way: str, work_on: Callable[[], object]) -> float:
+        started, before = time.perf_counter(), time.process_time()
+        work_on()
+        wait()
+        processor.setdefault(way, []).append(1000 * (time.process_time() - before) / total)
+        return total / (time.perf_counter() - started)
+
+    @torch.inference_mode()
+    def bare() -> None:
+        for batch in ready:
+            detector.fake_logit(batch)
+
+    def files() -> float:
+        with empty_cache(work):
+            return clocked("files", lambda: score_videos(detector, clips, frames_per_clip=frames))
+
+    def in_turn() -> float:
+        with empty_cache(work):
+            return clocked("in turn", lambda: score(detector, crop_clips(clips, card, frames)[0]))
+
+    def cropping() -> float:
+        with empty_cache(work):
+            return clocked("cropping", lambda: list(stream_crops(clips, card, frames)))
+
+    ways: dict[str, Callable[[], float]] = {
+        "bare": lambda: clocked("bare", bare),
+        "files": files,
+        "in turn": in_turn,
+        "cropping": cropping,
+        "cached": lambda: clocked("cached", lambda: score_videos(detector, clips, frames_per_clip=frames)),
+    }
+    print(f"{name}, {card.input_size} px, {total} faces", flush=True)
+    found = common.interleaved(ways, repeats)
+    values = {way: series.values for way, series in found.items()}
+    slower = [min(pair) for pair in zip(values["bare"], values["cropping"], strict=True)]
+    return {
+        "model": name,
+        "input_size": card.input_size,
+        "faces": total,
+        "parameters": sum(value.numel() for value in detector.module.parameters()),
+        "rates": [series.summary(way, "frames/s") for way, series in found.items()],
+        "processor": [common.summary(way, "ms of all cores a frame", spent[1:]) for way, spent in processor.items()],
+        "files_over_bare": common.ratios(values["files"], values["bare"], "from files / bare model"),
+        "cached_over_bare": common.ratios(values["cached"], values["bare"], "cached / bare model"),
+        "files_over_slower": common.ratios(values["files"], slower, "from files / slower of bare model and cropping"),
+        "overlap_gain": common.ratios(values["files"], values["in turn"], "from files / one after the other"),
+        "bound": "cropping" if np.median(values["cropping"]) < np.median(values["bare"]) else "model",
+    }
+
+
+def stages(paths: list[Path], frames: int) -> dict[str, float]:
+    """Milliseconds of processor time a wanted frame of each step of cropping, one clip at a time; at 128 px."""
+    from faceswap_hq.faces.landmarks import open_backend
+    from faceswap_hq.files import sha256_file
+    from stress.api import FaceCrop
+    from stress.data.crops import crop_face, sample_frames
+
+    backend, spent = open_backend(static=True), dict.fromkeys(("hash", "decode", "find face", "crop"), 0.0)
+    def clocked(step: str, work_on: Callable[..., Any], *given: Any) -> Any:
+        started = time.process_time()
+        result = work_on(*given)
+        spent[step] += time.process_time() - started
+        return result
+
+    def crop(image: np.ndarray, face: np.ndarray) -> np.ndarray:
+        return crop_face(image, face, FaceCrop(input_size=128))
+
+    backend.detect(np.zeros((64, 64, 3), np.uint8))
+    for path in paths:
+        clocked("hash", sha256_file, path)
+        for _, image in clocked("decode", lambda path: list(sample_frames(path, frames)), path):
+            for face in clocked("find face", backend.detect, image)[:1]:
+                clocked("crop", crop, image, face)
+    backend.close()
+    return {step: round(1000 * seconds / (len(paths) * frames), 2) for step, seconds in spent.items()}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("clip", type=Path, nargs="*", help="clips with a face; virtual actors otherwise")
+    parser.add_argument("--models", nargs="+", default=list(MODELS), help="names of the zoo, or of timm")
+    parser.add_argument("--clips", type=int, default=8, help="clips scored; those given are repeated")
+    parser.add_argument("--frames", type=int, default=16, help="a clip")
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("-o", "--out", type=Path)
+    options = parser.parse_args()
+    from throughput import clip_facts
+
+    from stress.data.layouts import Clip
+
+    with tempfile.TemporaryDirectory(prefix="faceswap-hq-bench-") as folder, empty_cache(Path(folder)):
+        work = Path(folder)
+        paths = footage(options.clip, options.clips, work)
+        clips = [
+            Clip(id=name, path=path, label=0, people=(name,), source_clip=name, method="real", dataset="x")
+            for name, path in ((path.stem, path) for path in paths)
+        ]
+        models = [
+            rates(name, clips, options.frames, options.repeats, options.device, work) for name in options.models
+        ]
+        result = {
+            "benchmark": "scoring",
+            "footage": "real clips" if options.clip else "virtual actors",
+            "clips": [clip_facts(path) | {"name": f"clip {i}"} for i, path in enumerate(paths)],
+            "frames_a_clip": options.frames,
+            "processor_ms_a_frame": stages(paths, options.frames),
+            "opencv_threads": cv2.getNumThreads(),
+            "models": models,
+            "floor": FLOOR,
+            "note": "files and cropping run with nothing cached, and open the face finder anew each time.",
+        }
+    common.finish(result | {"machine": common.machine()}, options.out)
+
+
+if __name__ == "__main__":
+    main()

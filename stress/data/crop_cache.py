@@ -1,0 +1,101 @@
+"""Crops on disk, found again by the content of a clip and by every setting that matters."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from faceswap_hq.errors import UserError
+from faceswap_hq.files import sha256_file, write_bytes
+from faceswap_hq.places import cache_dir
+from stress.data.faces import CropSettings
+from stress.data.frames import is_pictures, pictures_of
+from stress.data.layouts.checking import regular, shown_path
+from stress.data.layouts.clip import Clip
+
+VERSION = 2  # of what is cut out: 2 follows one person through a clip
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cut:
+    """What was cut out of a clip.
+
+    Args:
+        frames: (n,) int64 frame numbers, ascending; n may be 0.
+        images: (n, S, S, 3) uint8 RGB.
+        missed: Frames looked at in which there was no face.
+        several: Frames of the n in which there was more than one.
+    """
+
+    frames: np.ndarray
+    images: np.ndarray
+    missed: int
+    several: int
+
+
+def cache_file(clip: Clip, card: CropSettings, frames_per_clip: int) -> Path:
+    """Where the crops of a clip are kept.
+
+    Raises:
+        UserError: The clip is missing or not made of regular files.
+    """
+    settings = {
+        "version": VERSION,
+        "content": _content(clip, frames_per_clip),
+        "frames": frames_per_clip,
+        "size": card.input_size,
+        "margin": card.crop_margin,
+        "alignment": card.alignment,
+    }
+    name = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
+    return cache_dir() / "crops" / name[:2] / f"{name}.npz"
+
+
+def _content(clip: Clip, wanted: int) -> str:
+    """Of a folder of pictures: how many there are, and the content of those that are looked at."""
+    if not is_pictures(clip.path):
+        return _hash(clip.path)
+    count, pictures = pictures_of(clip, wanted)
+    return hashlib.sha256(f"{count}".encode() + "".join(_hash(path) for _, path in pictures).encode()).hexdigest()
+
+
+def _hash(path: Path) -> str:
+    if not regular(path):
+        raise UserError(f"{shown_path(path)} is missing.")
+    return sha256_file(path)
+
+
+def read_cache(path: Path, size: int) -> Cut | None:
+    """What the cache holds, or None when it holds nothing or something damaged (which is then made anew)."""
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            frames, picture, counts = stored["frames"], stored["picture"], stored["counts"]
+        missed, several = (int(value) for value in counts)
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        return None
+    if len(frames) == 0:
+        return Cut(frames=frames, images=np.zeros((0, size, size, 3), np.uint8), missed=missed, several=several)
+    column = cv2.imdecode(picture, cv2.IMREAD_COLOR)
+    if column is None or column.shape != (len(frames) * size, size, 3):
+        return None
+    images = cv2.cvtColor(column, cv2.COLOR_BGR2RGB).reshape(-1, size, size, 3)
+    return Cut(frames=frames, images=images, missed=missed, several=several)
+
+
+def write_cache(path: Path, cut: Cut) -> None:
+    """The crops of a clip as one tall PNG (lossless) beside their frame numbers."""
+    size = cut.images.shape[1]
+    picture = np.zeros(0, np.uint8)
+    if len(cut.frames):
+        column = cv2.cvtColor(cut.images.reshape(-1, size, 3), cv2.COLOR_RGB2BGR)
+        picture = cv2.imencode(".png", column, [cv2.IMWRITE_PNG_COMPRESSION, 1])[1]
+    buffer = io.BytesIO()
+    np.savez(buffer, frames=cut.frames, picture=picture, counts=np.array([cut.missed, cut.several]))
+    write_bytes(path, buffer.getvalue())
