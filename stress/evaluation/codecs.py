@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any
+from typing import Any, cast
 
 import av
 import cv2
@@ -26,6 +26,7 @@ from faceswap_hq.media.color import LIMITED, ColorTags, FromRGB, ToRGB
 
 ENCODERS = {"h264": "libx264", "hevc": "libx265"}
 PIXEL_FORMAT = "yuv420p"
+_AVX2 = 11  # OpenCV's number for it, which its Python package does not name
 _SMALLEST = 16  # x265 refuses less; smaller pictures are padded
 
 
@@ -59,7 +60,7 @@ class Encoding:
         found = {"preset": self.preset}
         if self.codec == "hevc":
             found["x265-params"] = "log-level=none:pools=2:frame-threads=1"
-        elif cv2.checkHardwareSupport(cv2.CPU_AVX2):
+        elif cv2.checkHardwareSupport(_AVX2):
             found["x264-params"] = "asm=AVX2"
         if self.bit_rate is None:
             return found | {"crf": str(self.crf)}
@@ -125,14 +126,14 @@ class _Coder:
         tags = ColorTags(matrix=matrix, range=LIMITED)
         self._to_yuv = FromRGB(tags, stored[1], stored[0], PIXEL_FORMAT)
         self._to_rgb = ToRGB(tags, stored[1], stored[0])
-        self._encoder: Any = CodecContext.create(ENCODERS[encoding.codec], "w")
+        self._encoder = cast(Any, CodecContext.create(ENCODERS[encoding.codec], "w"))
         self._encoder.height, self._encoder.width = stored
         self._encoder.pix_fmt = PIXEL_FORMAT
         self._encoder.framerate, self._encoder.time_base = rate, 1 / rate
         self._encoder.thread_count = 1
         self._encoder.colorspace, self._encoder.color_range = matrix, LIMITED
         self._encoder.options = encoding.options(width, height, rate)
-        self._decoder: Any = CodecContext.create(encoding.codec, "r")
+        self._decoder = cast(Any, CodecContext.create(encoding.codec, "r"))
         self._decoder.thread_count = 1
         self._number = 0
 
