@@ -7,7 +7,8 @@ from stress.evaluation.perturbations.catalogue import (
     Perturbation,
     catalogue,
     needs_time,
+    parse_levels,
     select,
 )
 
-__all__ = ["LEVELS", "MODES", "ClipKey", "Perturbation", "catalogue", "needs_time", "select"]
+__all__ = ["LEVELS", "MODES", "ClipKey", "Perturbation", "catalogue", "needs_time", "parse_levels", "select"]

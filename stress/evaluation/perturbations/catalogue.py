@@ -61,6 +61,7 @@ class Perturbation:
         level: 1 to 5; 0 is the untouched clip.
         setting: What the level stands for.
         plan: From a generator to the operations, in order; what is not random takes no draw.
+        codecs: Those it may need.
     """
 
     family: str
@@ -69,6 +70,7 @@ class Perturbation:
     level: int
     setting: str
     plan: Callable[[np.random.Generator], tuple[Operation, ...]]
+    codecs: tuple[str, ...] = ()
 
     def operations(self, key: ClipKey) -> tuple[Operation, ...]:
         """What is done to this clip."""
@@ -185,9 +187,27 @@ def select(
     return [item for item in everything if item.name in wanted and item.level in levels]
 
 
+def parse_levels(text: str) -> list[int]:
+    """Levels from ``"1-5"``, ``"3"`` or ``"1,3,5"``.
+
+    Raises:
+        ValueError: It is none of these.
+    """
+    found: set[int] = set()
+    for part in text.split(","):
+        first, _, last = part.strip().partition("-")
+        try:
+            found.update(range(int(first), int(last or first) + 1))
+        except ValueError:
+            raise ValueError(f"levels are given as 1-5 or 1,3,5, not {text!r}") from None
+    return sorted(found)
+
+
 def _fixed(family: str, name: str, label: str, level: int, text: str, *operations: Operation) -> Perturbation:
+    codecs = tuple(operation.codec for operation in operations if isinstance(operation, Encoding))
+    plan = functools.partial(_always, operations)
     return Perturbation(
-        family=family, name=name, label=label, level=level, setting=text, plan=functools.partial(_always, operations)
+        family=family, name=name, label=label, level=level, setting=text, plan=plan, codecs=codecs
     )
 
 
@@ -196,7 +216,9 @@ def _always(operations: tuple[Operation, ...], rng: np.random.Generator) -> tupl
 
 
 def _random(name: str, label: str, level: int, text: str, plan: Callable[..., tuple[Operation, ...]]) -> Perturbation:
-    return Perturbation(family=PUBLISHED, name=name, label=label, level=level, setting=text, plan=plan)
+    return Perturbation(
+        family=PUBLISHED, name=name, label=label, level=level, setting=text, plan=plan, codecs=("h264",)
+    )
 
 
 def _drawn(rng: np.random.Generator, *, count: int, level: int | None, faithful: bool) -> tuple[Operation, ...]:
