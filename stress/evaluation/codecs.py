@@ -27,7 +27,7 @@ from faceswap_hq.media.color import LIMITED, ColorTags, FromRGB, ToRGB
 ENCODERS = {"h264": "libx264", "hevc": "libx265"}
 PIXEL_FORMAT = "yuv420p"
 _AVX2 = 11  # OpenCV's number for it, which its Python package does not name
-_SMALLEST = 16  # x265 refuses less; smaller pictures are padded
+_SMALLEST = {"h264": 16, "hevc": 64}  # below 64 px x265 (PyAV 18.1) writes beyond its memory: pictures are padded
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,7 +120,7 @@ class _Coder:
 
     def __init__(self, height: int, width: int, encoding: Encoding, rate: Fraction) -> None:
         self._shape = (height, width, 3)
-        stored = [max(_SMALLEST, side + side % 2) for side in (height, width)]
+        stored = [max(_SMALLEST[encoding.codec], side + side % 2) for side in (height, width)]
         self._padding = (stored[0] - height, stored[1] - width)
         matrix = ColorTags().effective_matrix(width, height)
         tags = ColorTags(matrix=matrix, range=LIMITED)
