@@ -5,7 +5,8 @@ Neither frame numbers, nor sound, nor the container play a part.
 
 The same frames give the same pictures, which takes care: x264 puts out other bytes with another number of threads, at a
 bit rate with several threads other bytes in every run, and so it does where it uses AVX-512 (measured, PyAV 18.1: its
-macroblock tree differs from run to run). So it runs in one thread, and with AVX2 at most.
+macroblock tree differs from run to run). So both encoders run in one thread, and x264 with AVX2 at most; a machine
+without AVX2 gives slightly other pictures.
 """
 
 from __future__ import annotations
@@ -27,7 +28,8 @@ from faceswap_hq.media.color import LIMITED, ColorTags, FromRGB, ToRGB
 ENCODERS = {"h264": "libx264", "hevc": "libx265"}
 PIXEL_FORMAT = "yuv420p"
 _AVX2 = 11  # OpenCV's number for it, which its Python package does not name
-_SMALLEST = {"h264": 16, "hevc": 64}  # below 64 px x265 (PyAV 18.1) writes beyond its memory: pictures are padded
+# smaller pictures are padded: x265 (PyAV 18.1) writes beyond its memory below 64 px, and is not repeatable at 64 x 64
+_SMALLEST = {"h264": 16, "hevc": 128}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,7 +61,7 @@ class Encoding:
         """The encoder's options for frames of this size at this rate."""
         found = {"preset": self.preset}
         if self.codec == "hevc":
-            found["x265-params"] = "log-level=none:pools=2:frame-threads=1"
+            found["x265-params"] = "log-level=none:pools=none:frame-threads=1:no-wpp=1"
         elif cv2.checkHardwareSupport(_AVX2):
             found["x264-params"] = "asm=AVX2"
         if self.bit_rate is None:

@@ -3,8 +3,9 @@
 An operation that needs time (a video codec) is given consecutive frames and not the few that are looked at: a stretch
 around each of those, from 24 frames before to 12 after, stretches that meet being one. So a clip of up to some 20
 seconds goes through the codec whole at 16 frames a clip. The frames before give the encoder something to predict from,
-those after something to look ahead at; a keyframe begins each stretch, more often than in a whole clip. A folder of
-pictures is taken as consecutive frames, a single picture as a video of one.
+those after something to look ahead at: at CRF 40 a frame comes out 0.3 dB worse than in the whole clip, without those
+after 1.3 dB, alone 3 dB (6 frames of a talking head, 400 frames of 512 x 512). A folder of pictures is taken as
+consecutive frames, a single picture as a video of one.
 """
 
 from __future__ import annotations
