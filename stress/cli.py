@@ -218,6 +218,48 @@ def card(
         say(f"Fill in: {', '.join(missing)}. What each means stands in the file.")
 
 
+@app.command()
+def robustness(
+    detector: Annotated[Path, typer.Option(help="Weights with a card: safetensors or PyTorch.")],
+    fakes: Annotated[Path, typer.Option(help="Fakes: out/ of faceswap-hq (its reals go with it) or a folder.")],
+    reals: Annotated[Path | None, typer.Option(help="Reals, instead of those that come with the fakes.")] = None,
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the results.")] = Path("robustness"),
+    mode: Annotated[str, typer.Option(help="DeeperForensics-1.0 faithful (as published) or corrected.")] = "corrected",
+    perturbations: Annotated[
+        str, typer.Option(help="Names with commas: CS,CC,BW,GNC,GB,JPEG,VC,ANY,MIX,JPEGQ,H264,H265,DOWN,UP,SOCIAL.")
+    ] = "all",
+    levels: Annotated[str, typer.Option(help="1-5, or some with commas: 1,3,5.")] = "1-5",
+    faces: Annotated[str, typer.Option(help="Where the untouched clip has them (clean), or found again.")] = "clean",
+    card: Annotated[Path | None, typer.Option(help="Card, when it is not beside the detector.")] = None,
+    frames_per_clip: Annotated[int, typer.Option(min=1, help="Frames looked at, spread over each clip.")] = _FRAMES,
+    seed: Annotated[int, typer.Option(min=0, help="Of the perturbations and the intervals.")] = 0,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, ...")] = "auto",
+) -> None:
+    """Measure how a detector holds up when clips are perturbed; a run that was stopped goes on where it was."""
+    from stress.data.layouts import read_dataset
+    from stress.detectors import load_detector
+    from stress.evaluation.perturbations import parse_levels, select
+    from stress.robustness import RobustnessSettings, run_robustness
+
+    _check_output(output)
+    try:
+        settings = RobustnessSettings(mode=mode, faces=faces, frames_per_clip=frames_per_clip, seed=seed)
+        wanted = select(perturbations.split(","), parse_levels(levels), mode)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+    model = load_detector(detector, card, device=device)
+    clips = read_dataset(fakes, reals)
+    for folder in (fakes, reals):
+        _say_people(folder, clips)
+    found, files = run_robustness(model, clips, wanted, output, settings)
+    for item in found.results["excluded"][:5]:
+        warn(f"left out {item['clip']}: {item['reason']}")
+    for line in found.lines():
+        say(line)
+    for path in files:
+        say(str(path))
+
+
 # ---------------------------------------------------------------------------------------------------------- helpers
 
 
