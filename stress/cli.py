@@ -13,6 +13,7 @@ from faceswap_hq.errors import UserError
 
 if TYPE_CHECKING:  # torch and pandas are heavy; --help is to be quick
     from stress.data.crops import Excluded
+    from stress.evaluation.perturbations import Perturbation
     from stress.experiment import ExperimentSettings
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
@@ -28,6 +29,8 @@ VideoScore = Annotated[
 IgnoreGate = Annotated[
     bool, typer.Option("--ignore-gate", help="Go on where the detector misses its claims; the report says so.")
 ]
+Levels = Annotated[str, typer.Option(help="Of the perturbations: 1-5, or some with commas: 1,3,5.")]
+Mode = Annotated[str, typer.Option(help="DeeperForensics-1.0's perturbations faithful (as published) or corrected.")]
 TrustCode = Annotated[bool, typer.Option("--trust-code", help="Run TorchScript, which is a program.")]
 Strategies = Annotated[
     str | None,
@@ -62,6 +65,11 @@ def stress(
     strategies: Strategies = None,
     seeds: Seeds = 3,
     quick: Annotated[bool, typer.Option("--quick", help="One strategy (all), one seed: a first look.")] = False,
+    perturb: Annotated[
+        str | None, typer.Option(help="Robustness curves before and after: all, or names as in stress-test robustness.")
+    ] = None,
+    levels: Levels = "1-5",
+    mode: Mode = "corrected",
     gate_tolerance: Annotated[
         float, typer.Option(min=0, max=1, help="How far the detector may miss its card's claims on --base.")
     ] = 0.05,
@@ -82,7 +90,8 @@ def stress(
         seeds=1 if quick else seeds, strategies="all" if quick and not strategies else strategies,
     )  # fmt: skip
     _check_output(output)
-    from stress.detectors import load_detector, require_trainable
+    wanted = _perturbations(perturb, levels, mode) if perturb else []
+    from stress.detectors import load_detector, require_savable, require_trainable
     from stress.evaluation.store import FoldStore
     from stress.experiment import run, save
     from stress.gather import gather
@@ -91,11 +100,19 @@ def stress(
     model = load_detector(detector, card, device=device, trust_code=trust_code)
     if finetune:
         require_trainable(model)
+    if finetune and wanted:
+        require_savable(model)
     found = gather(model.card, fakes, reals, base=base, ladder=ladder, frames=frames_per_clip, warn=warn)
     outcome = run(
         model, found.fakes, found.reals, found.base or None, settings, found.excluded,
-        rungs=found.rungs, store=FoldStore(output / "fine-tunings"), say=say,
+        rungs=found.rungs, store=FoldStore(output / "fine-tunings"), keep_detectors=bool(wanted), say=say,
     )  # fmt: skip
+    if wanted:
+        from stress.robustness import RobustnessSettings, add_robustness
+
+        how = RobustnessSettings(mode=mode, frames_per_clip=frames_per_clip, seed=seed)
+        clips = [item.clip for item in (*found.fakes, *found.reals)]
+        outcome = add_robustness(outcome, model, clips, wanted, output, how, device=device)
     files = save(outcome, output, crops=[*found.fakes, *found.reals])
     show(outcome.results)
     for path in files:
@@ -220,37 +237,38 @@ def card(
 
 @app.command()
 def robustness(
-    detector: Annotated[Path, typer.Option(help="Weights with a card: safetensors or PyTorch.")],
+    detector: Annotated[Path, typer.Option(help="A file or folder with a card, or hf:ORG/NAME.")],
     fakes: Annotated[Path, typer.Option(help="Fakes: out/ of faceswap-hq (its reals go with it) or a folder.")],
     reals: Annotated[Path | None, typer.Option(help="Reals, instead of those that come with the fakes.")] = None,
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the results.")] = Path("robustness"),
-    mode: Annotated[str, typer.Option(help="DeeperForensics-1.0 faithful (as published) or corrected.")] = "corrected",
+    mode: Mode = "corrected",
     perturbations: Annotated[
         str, typer.Option(help="Names with commas: CS,CC,BW,GNC,GB,JPEG,VC,ANY,MIX,JPEGQ,H264,H265,DOWN,UP,SOCIAL.")
     ] = "all",
-    levels: Annotated[str, typer.Option(help="1-5, or some with commas: 1,3,5.")] = "1-5",
+    levels: Levels = "1-5",
     faces: Annotated[str, typer.Option(help="Where the untouched clip has them (clean), or found again.")] = "clean",
     card: Annotated[Path | None, typer.Option(help="Card, when it is not beside the detector.")] = None,
     frames_per_clip: Annotated[int, typer.Option(min=1, help="Frames looked at, spread over each clip.")] = _FRAMES,
     seed: Annotated[int, typer.Option(min=0, help="Of the perturbations and the intervals.")] = 0,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, ...")] = "auto",
+    device: Device = "auto",
+    trust_code: TrustCode = False,
 ) -> None:
     """Measure how a detector holds up when clips are perturbed; a run that was stopped goes on where it was."""
     from stress.data.layouts import read_dataset
     from stress.detectors import load_detector
-    from stress.evaluation.perturbations import parse_levels, select
+    from stress.gather import warn_of_names
     from stress.robustness import RobustnessSettings, run_robustness
 
     _check_output(output)
+    wanted = _perturbations(perturbations, levels, mode)
     try:
         settings = RobustnessSettings(mode=mode, faces=faces, frames_per_clip=frames_per_clip, seed=seed)
-        wanted = select(perturbations.split(","), parse_levels(levels), mode)
     except ValueError as error:
         raise typer.BadParameter(str(error)) from None
-    model = load_detector(detector, card, device=device)
+    model = load_detector(detector, card, device=device, trust_code=trust_code)
     clips = read_dataset(fakes, reals)
     for folder in (fakes, reals):
-        _say_people(folder, clips)
+        warn_of_names(folder, clips, warn)
     found, files = run_robustness(model, clips, wanted, output, settings)
     for item in found.results["excluded"][:5]:
         warn(f"left out {item['clip']}: {item['reason']}")
@@ -270,6 +288,15 @@ def _settings(*, strategies: str | None, **values: Any) -> ExperimentSettings:
     try:
         chosen = tuple(map(parse, strategies.split(","))) if strategies else STRATEGIES
         return ExperimentSettings(strategies=chosen, **values)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+
+
+def _perturbations(names: str, levels: str, mode: str) -> list[Perturbation]:
+    from stress.evaluation.perturbations import parse_levels, select
+
+    try:
+        return list(select(names.split(","), parse_levels(levels), mode))
     except ValueError as error:
         raise typer.BadParameter(str(error)) from None
 

@@ -116,6 +116,7 @@ def run(
     *,
     rungs: Mapping[str, Sequence[Crops]] | None = None,
     store: FoldStore | None = None,
+    keep_detectors: bool = False,
     say: Callable[[str], None] = lambda text: None,
 ) -> Outcome:
     """Stress a detector: before, and where the people allow it fine-tuning and after.
@@ -133,6 +134,7 @@ def run(
         rungs: The quality ladder: name of a blending stage -> faces of the same swaps with the stages up to it, from
             crude to best. The detectors that were fine-tuned on ``fake_crops`` are asked about them.
         store: Keeps what every fine-tuning gave, so that a run that was cut off goes on.
+        keep_detectors: Whether the store also keeps the detectors of the first strategy's first seed.
         say: Told what the person should know while it runs.
 
     Returns:
@@ -176,7 +178,9 @@ def run(
     if folds.folds:
         training = training or _training(settings.seed)
         material = Material(stress=crops, base=base, others=others)
-        tuned = _tuned(detector, material, folds, before, training, settings, finetune, failures, progress, store)
+        tuned = _tuned(
+            detector, material, folds, before, training, settings, finetune, failures, progress, store, keep_detectors
+        )
     elif settings.finetune:
         say(f"No fine-tuning: {folds.reason}.")
     parts = [before, base_before, *more, *(part for scores in tuned.values() for part in scores.scores)]
@@ -220,7 +224,7 @@ def run(
         ],
         "failures": failures,
     }
-    return Outcome(results=json_safe(results), scores=scores)
+    return Outcome(results=json_safe(results), scores=scores, detectors=tuned[main].detectors if main else {})
 
 
 def _gate(
@@ -258,6 +262,7 @@ def _tuned(
     failures: list[dict[str, str]],
     progress: Progress,
     store: FoldStore | None,
+    keep: bool,
 ) -> dict[Strategy, FoldScores]:
     """Every strategy, with every seed, in every fold."""
     finetune = finetune or _train()
@@ -279,7 +284,9 @@ def _tuned(
                     failures=failures,
                     advance=advance,
                     store=store,
+                    keep=keep and seed == 0 and strategy == strategies[0],
                 )
+                found[strategy].detectors |= one.detectors
                 found[strategy].scores += one.scores
                 found[strategy].reports += one.reports
     return found

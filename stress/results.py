@@ -39,7 +39,7 @@ from __future__ import annotations
 import importlib.metadata
 import platform
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, is_dataclass
+from dataclasses import asdict, dataclass, field, is_dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -63,11 +63,14 @@ class Outcome:
         results: JSON-able; the module describes it.
         scores: One row a frame and scoring: ``group`` (stress or base), ``phase`` (before or after fine-tuning),
             ``fold`` (-1 before), ``dataset``, ``label``, ``clip``, ``frame``, ``score``, ``threshold`` (of the detector
-            that scored), ``people``, ``source_clip``, ``method``.
+            that scored), ``people``, ``source_clip``, ``method``, ``strategy`` and ``seed`` (of the fine-tuning),
+            ``calibrated`` (the untouched detector's threshold, chosen on what the fold was fine-tuned on).
+        detectors: Where the fine-tuned detectors of the main strategy's first seed lie, by fold, if they were kept.
     """
 
     results: dict[str, Any]
     scores: pd.DataFrame
+    detectors: dict[int, Path] = field(default_factory=dict)
 
 
 def save(outcome: Outcome, directory: str | Path, crops: Sequence[Crops] = ()) -> list[Path]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import datetime
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from faceswap_hq.errors import UserError
 from faceswap_hq.files import lock_beside, write_bytes, write_json
 from stress.data.layouts import Clip
 from stress.evaluation.codecs import check_encoder
+from stress.evaluation.comparison import keys_of
 from stress.evaluation.out_of_fold import Progress
 from stress.evaluation.panel import Panel, clip_key
 from stress.evaluation.perturbations import MODES, Perturbation
@@ -27,7 +28,7 @@ from stress.evaluation.perturbed_crops import FACES, Detect
 from stress.evaluation.perturbed_scores import FaceFinder, PerturbedScores
 from stress.evaluation.robustness_figures import as_csv, robustness_rows
 from stress.evaluation.score_store import ScoreStore
-from stress.results import as_record, environment, json_safe
+from stress.results import Outcome, as_record, environment, json_safe
 
 FORMAT = "faceswap-hq robustness"
 VERSION = 1
@@ -172,6 +173,48 @@ def run_robustness(
         found = measure_robustness([panel], clips, perturbations, settings, store=ScoreStore(kept))
         about = {"detector": {**as_record(detector.card), "name": str(getattr(detector, "name", "detector"))}}
         return found, save_robustness(found, directory, **about)
+
+
+def add_robustness(
+    outcome: Outcome,
+    detector: Any,
+    clips: Sequence[Clip],
+    perturbations: Sequence[Perturbation],
+    directory: Path,
+    settings: RobustnessSettings,
+    *,
+    device: str = "auto",
+) -> Outcome:
+    """Measure the untouched detector and, where an experiment kept them, its fine-tuned ones, each on whom it may test.
+
+    Args:
+        outcome: Of an experiment on the same clips, with ``keep_detectors``.
+        detector: The untouched detector.
+        clips: Fakes and reals.
+        perturbations: What is done to them.
+        directory: Scores are kept there.
+        settings: How to measure.
+        device: Where the fine-tuned detectors run.
+
+    Returns:
+        The outcome with ``robustness`` in its results.
+    """
+    from stress.detectors import load_detector
+
+    panels = [Panel(detectors=(detector,))]
+    if outcome.detectors:
+        after = outcome.scores[(outcome.scores.phase == "after") & (outcome.scores.group == "stress")]
+        after = after[(after.strategy == outcome.results["finetune"]["strategy"]) & (after.seed == 0)]
+        numbers = {fold: number for number, fold in enumerate(sorted(outcome.detectors))}
+        fold_of = {
+            key: numbers[fold] for key, fold in zip(keys_of(after), after.fold, strict=True) if fold in numbers
+        }
+        tuned = [load_detector(outcome.detectors[fold], device=device) for fold in sorted(outcome.detectors)]
+        panels.append(Panel(phase="after", detectors=tuned, fold_of=fold_of))
+    with lock_beside(directory / "robustness-scores.jsonl", wait=False):
+        store = ScoreStore(directory / "robustness-scores.jsonl")
+        found = measure_robustness(panels, clips, perturbations, settings, store=store)
+    return replace(outcome, results={**outcome.results, "robustness": found.results})
 
 
 def save_robustness(found: Robustness, directory: str | Path, **about: Any) -> list[Path]:

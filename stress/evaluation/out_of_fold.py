@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -108,10 +109,12 @@ class FoldScores:
     Attributes:
         scores: Out-of-fold scores of the stress clips and the others, and of the base clips by every fold's detector.
         reports: JSON-able facts of every fold that worked.
+        detectors: Where the detectors of the folds lie, by fold, as far as they were kept.
     """
 
     scores: list[pd.DataFrame] = field(default_factory=list)
     reports: list[dict[str, Any]] = field(default_factory=list)
+    detectors: dict[int, Path] = field(default_factory=dict)
 
 
 def fine_tune(
@@ -127,6 +130,7 @@ def fine_tune(
     failures: list[dict[str, str]],
     advance: Advance = lambda *_, **__: None,
     store: FoldStore | None = None,
+    keep: bool = False,
 ) -> FoldScores:
     """Fine-tune a copy of the detector for every fold, and score the fold's clips and the base clips with it.
 
@@ -146,15 +150,16 @@ def fine_tune(
         failures: Gets ``what`` and ``reason`` of each failure.
         advance: Called once after every fold, and with 0 and a ``note`` after steps.
         store: Keeps what every fold gave, so that an experiment that was cut off goes on.
+        keep: Whether the store keeps the detectors too.
     """
     strategy = strategy or Strategy()
     training = replace(training, layers=strategy.layers, seed=training.seed + seed)
     parts = divide_base(material, folds, replay=strategy.replay)
     found = FoldScores()
     for number, (fold, part) in enumerate(zip(folds, parts, strict=True)):
-        job = _Job(fold=fold, number=number, strategy=strategy, seed=seed, training=training, base=part)
+        job = _Job(fold=fold, number=number, strategy=strategy, seed=seed, training=training, base=part, keep=keep)
         try:
-            scores, report = _kept(store, detector, material, job, before, finetune, failures, advance)
+            scores, report, path = _kept(store, detector, material, job, before, finetune, failures, advance)
         except (UserError, ValueError, RuntimeError) as error:
             what = f"fine-tuning of fold {number} ({strategy.label}, seed {seed})"
             failures.append({"what": what, "reason": str(error)})
@@ -164,6 +169,8 @@ def fine_tune(
         if not scores.empty:
             found.scores.append(scores)
             found.reports.append(report)
+            if path is not None:
+                found.detectors[number] = path
     return found
 
 
@@ -229,6 +236,7 @@ class _Job:
     seed: int
     training: Any
     base: BasePart
+    keep: bool
 
 
 def _kept(
@@ -240,8 +248,8 @@ def _kept(
     finetune: FineTune,
     failures: list[dict[str, str]],
     advance: Advance,
-) -> tuple[pd.DataFrame, dict[str, Any]]:
-    """What a fold gives, from the store if it has been there before."""
+) -> tuple[pd.DataFrame, dict[str, Any], Path | None]:
+    """What a fold gives, from the store if it has been there before, and where its detector is kept."""
     seen, tested = ([material.stress[i] for i in part] for part in (job.fold.train, job.fold.test))
     people = {(item.clip.label, item.clip.people) for item in tested}
     others = {
@@ -249,12 +257,13 @@ def _kept(
         for name, items in material.others.items()
     }
     asked = {"stress": tested, "base": job.base.tested, **others}
-    key = None
+    key = path = None
     if store is not None:
         key = store.key(detector, job.training, job.strategy.name, job.number, [*seen, *job.base.replayed], asked)
-        known = store.get(key)
+        known = store.get(key, detector=job.keep)
+        path = store.detector(key) if job.keep else None
         if known is not None:
-            return known
+            return *known, path
     reals, fakes = ([item for item in seen if item.clip.label == label] for label in (0, 1))
     if job.strategy.replay and {item.clip.label for item in job.base.replayed} != {0, 1}:
         raise UserError("too few people in the base data to replay some and test others")
@@ -294,8 +303,8 @@ def _kept(
         "calibrated_before": None if np.isnan(calibrated) else calibrated,
     }
     if store is not None and len(failures) == failed:
-        store.put(key, scores, report)
-    return scores, report
+        store.put(key, scores, report, tuned if job.keep else None)
+    return scores, report, path if path is not None and path.is_file() else None
 
 
 def _calibrated(before: pd.DataFrame | None, seen: Sequence[Crops]) -> float:

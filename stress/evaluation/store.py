@@ -19,7 +19,7 @@ _VERSION = 1
 
 
 class FoldStore:
-    """A folder with two files a fine-tuning: its scores (Parquet) and its report (JSON).
+    """A folder with two files a fine-tuning, its scores (Parquet) and its report (JSON), and its detector where asked.
 
     Files are named by a hash of all that the scores depend on: the detector's file, the training's settings, and the
     faces trained on and asked about. What is damaged counts as not there.
@@ -57,22 +57,30 @@ class FoldStore:
         }
         return hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode()).hexdigest()
 
-    def get(self, key: str | None) -> tuple[pd.DataFrame, dict[str, Any]] | None:
-        """What was kept under a key, or None."""
+    def detector(self, key: str | None) -> Path | None:
+        """Where the fine-tuned detector of a key is kept, or would be."""
+        return None if key is None else self.folder / f"{key}.safetensors"
+
+    def get(self, key: str | None, *, detector: bool = False) -> tuple[pd.DataFrame, dict[str, Any]] | None:
+        """What was kept under a key, or None; None also where the ``detector`` is wanted and was not kept."""
         if key is None:
             return None
         report = self.folder / f"{key}.json"
-        if not report.is_file():  # written last
+        if not report.is_file() or (detector and not report.with_suffix(".safetensors").is_file()):  # written last
             return None
         try:
             return pd.read_parquet(report.with_suffix(".parquet")), read_json(report)
         except (UserError, OSError, ValueError):
             return None
 
-    def put(self, key: str | None, scores: pd.DataFrame, report: Mapping[str, Any]) -> None:
-        """Keep what a fold gave."""
+    def put(self, key: str | None, scores: pd.DataFrame, report: Mapping[str, Any], detector: Any = None) -> None:
+        """Keep what a fold gave, and the fine-tuned detector where one is given."""
         if key is None:
             return
+        if detector is not None:
+            from stress.detectors import save_detector
+
+            save_detector(detector, self.folder / f"{key}.safetensors")
         with atomic_path(self.folder / f"{key}.parquet") as temporary:
             scores.to_parquet(temporary, index=False)
         write_json(self.folder / f"{key}.json", dict(report))

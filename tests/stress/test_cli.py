@@ -78,7 +78,8 @@ def test_train_then_stress_from_the_command_line(tmp_path, capsys, monkeypatch):
 
     short = TrainSettings(epochs=6, batch=8, lr=1e-3)
     monkeypatch.setattr("stress.experiment._training", lambda seed: short)
-    arguments = f"--detector mine.pt --fakes {good} --base {crude} -o result --frames-per-clip 2 --seed 3 --quick"
+    arguments = f"--detector mine.pt --fakes {good} --base {crude} -o result --frames-per-clip 2 --seed 3 --quick "
+    arguments += "--perturb JPEGQ --levels 5"
     assert main(arguments.split()) == 0
     text = capsys.readouterr().out
     results = json.loads((tmp_path / "result/results.json").read_text())
@@ -97,6 +98,22 @@ def test_train_then_stress_from_the_command_line(tmp_path, capsys, monkeypatch):
     for name in ("results.json", "scores.parquet", "report.html"):
         assert f"result/{name}" in text
         assert (tmp_path / "result" / name).stat().st_size > 1000
+    rows = results["robustness"]["rows"]
+    assert {(row["phase"], row["level"]) for row in rows} == {("before", 0), ("before", 5), ("after", 0), ("after", 5)}
+    for phase in ("before", "after"):  # level 0 is the experiment itself, asked again on frames decoded again
+        untouched = next(row for row in rows if (row["phase"], row["level"]) == (phase, 0))
+        assert untouched["video"]["auc"]["value"] == results["conditions"][phase]["video"]["auc"]["value"]
+    kept = {path.name for path in (tmp_path / "result/fine-tunings").glob("*.safetensors")}
+    assert len(kept) == len(results["finetune"]["folds"])
+
+    def again(*_, **__):
+        raise AssertionError("fine-tuned once more")
+
+    monkeypatch.setattr("stress.training.supervised.train", again)
+    assert main(arguments.split()) == 0
+    second = json.loads((tmp_path / "result/results.json").read_text())
+    for part in ("conditions", "changes", "robustness"):
+        assert second[part] == results[part]
 
 
 def test_too_few_people_gives_the_first_half_and_says_so(tmp_path, capsys):
