@@ -73,7 +73,7 @@ def one_feature(
 def feature_rows(
     fakes: Sequence[dict[str, float | str | None]], reals: Sequence[dict[str, float | str | None]], *, least: int
 ) -> list[dict[str, Any]]:
-    """One row a feature that both sides have: name, label, medians, auc, p, enough; ``varies`` where it is not constant.
+    """One row a feature that both sides have: name, label, medians, auc, p, enough, varies.
 
     Args:
         fakes: From :func:`clip_facts`.

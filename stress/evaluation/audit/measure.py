@@ -63,7 +63,8 @@ def codec_table(facts: Sequence[FileFacts | None]) -> Table:
             labels.append(f"share with {label} {value}")
             logs.append(False)
     whole = np.concatenate(parts, axis=1) if len(facts) else np.zeros((0, len(labels)))
-    return Table(name="codec", label="container and codec", labels=labels, logs=logs, raw=whole)
+    label = "what the container says (codec, clock, length, tags)"
+    return Table(name="codec", label=label, labels=labels, logs=logs, raw=whole)
 
 
 def rate_table(facts: Sequence[FileFacts | None]) -> Table:
@@ -71,13 +72,13 @@ def rate_table(facts: Sequence[FileFacts | None]) -> Table:
     columns = {name: container.NUMBERS[name] for name in container.BITRATE}
     raw = _rows([fact.numbers if fact else None for fact in facts], columns)
     labels, logs = zip(*columns.values(), strict=True)
-    return Table(name="bit_rate", label="bit rate", labels=list(labels), logs=list(logs), raw=raw)
+    return Table(name="bit_rate", label="the bit rate", labels=list(labels), logs=list(logs), raw=raw)
 
 
 _PIXELS = {
-    "frame": ("colour, noise and sharpness outside the face", pixels.FRAME),
-    "outside": ("borders and texture outside the face", pixels.OUTSIDE),
-    "blocks": ("codec blocks outside the face", pixels.BLOCKS),
+    "frame": ("the look of what is outside the face (colour, noise, sharpness)", pixels.FRAME),
+    "outside": ("the texture of what is outside the face (borders, patterns, frequencies)", pixels.OUTSIDE),
+    "blocks": ("the block grid outside the face", pixels.BLOCKS),
 }
 
 
@@ -163,7 +164,7 @@ def _clip_numbers(pictures: Sequence[np.ndarray], hulls: Sequence[Sequence[np.nd
         covered = np.zeros(picture.shape[:2], np.uint8)
         for hull in faces:
             points = hull * np.array([picture.shape[1], picture.shape[0]])
-            cv2.fillConvexPoly(covered, np.round(points).astype(np.int32), 1)
+            cv2.fillConvexPoly(covered, np.round(points).astype(np.int32), (1,))
         outside = covered == 0
         if outside.mean() < _LEAST:
             continue

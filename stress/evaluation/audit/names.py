@@ -18,7 +18,7 @@ from stress.evaluation.audit.pairs import Pairs
 _SHARE = 0.9  # of one side that has what at most a tenth of the other has
 
 CREDENTIALS = (
-    "Content credentials mark fakes as fakes by design and lie in the files (and beside them). Detectors here are shown "
+    "Content credentials mark fakes as fakes by design and lie in the files and beside them. Detectors here are shown "
     "decoded pictures only, so they cannot read them; whoever feeds a detector whole files must leave them out."
 )
 
@@ -34,13 +34,13 @@ def name_differences(clips: Sequence[Clip]) -> str | None:
     names = [[_bare(clip) for clip in clips if clip.label == label] for label in (1, 0)]
     if not all(names):
         return None
-    found = []
+    found, sizes = [], [len(side) for side in names]
     endings = [Counter(clip.path.suffix.lower() for clip in clips if clip.label == label) for label in (1, 0)]
-    if text := _apart("end in", *endings, len(names[0]), len(names[1])):
+    if text := _apart("end in", endings, sizes):
         found.append(text)
     own = {person.lower() for clip in clips for person in clip.people}
     words = [Counter(word for name in side for word in _words(name) - own) for side in names]
-    if text := _apart("have in their names", *words, len(names[0]), len(names[1])):
+    if text := _apart("have in their names", words, sizes):
         found.append(text)
     elif set(names[0]) != set(names[1]):
         patterns = [Counter(_pattern(name) for name in side) for side in names]
@@ -65,7 +65,7 @@ def metadata_differences(facts: Sequence[FileFacts | None], labels: Sequence[int
         counts[side].update(fact.tags)
     if not all(sizes):
         return None
-    return _sentence("Metadata differ: ", [text] if (text := _apart("have", *counts, *sizes)) else [])
+    return _sentence("Metadata differ: ", [text] if (text := _apart("have", counts, sizes)) else [])
 
 
 def pair_differences(facts: Sequence[FileFacts | None], pairs: Pairs) -> dict[str, str | None]:
@@ -135,11 +135,11 @@ def _most(counts: Counter[str]) -> str:
     return repr(counts.most_common(1)[0][0])
 
 
-def _apart(verb: str, fakes: Counter[str], reals: Counter[str], n_fakes: int, n_reals: int) -> str | None:
-    """What at least :data:`_SHARE` of one side has and at most the rest of the other."""
+def _apart(verb: str, counts: Sequence[Counter[str]], sizes: Sequence[int]) -> str | None:
+    """What at least :data:`_SHARE` of one side (fakes, reals) has and at most the rest of the other."""
     found = []
-    for value in sorted({*fakes, *reals}):
-        shares = fakes[value] / n_fakes, reals[value] / n_reals
+    for value in sorted({*counts[0], *counts[1]}):
+        shares = counts[0][value] / sizes[0], counts[1][value] / sizes[1]
         if max(shares) >= _SHARE and min(shares) <= 1 - _SHARE:
             side = "fakes" if shares[0] > shares[1] else "reals"
             found.append(f"{side} {verb} {value!r}")

@@ -18,6 +18,7 @@ from stress.data.crops import Crops
 from stress.data.splits import Fold
 from stress.evaluation.audit.measure import Table
 from stress.evaluation.audit.pairs import Pairs, holm, paired_test
+from stress.evaluation.comparison import keys_of
 from stress.evaluation.metrics import auc, curve, to_videos
 from stress.evaluation.out_of_fold import FineTune, Progress, Scorer, fine_tune, key_of
 from stress.evaluation.statistics import intervals
@@ -26,8 +27,7 @@ from stress.evaluation.statistics import intervals
 def shuffled_crops(crops: Sequence[Crops], rng: np.random.Generator) -> list[Crops]:
     """The same clips in the same order with labels shuffled within source clips; people stay with their clips.
 
-    In a source clip of one fake and one real, both keep their labels or both change them, so each fold sees as many
-    fakes and reals as before. Ids are made to differ, for a fake and its real may share one.
+    Ids are made to differ, for a fake and its real may share one.
     """
     blocks: dict[str, list[int]] = defaultdict(list)
     for i, item in enumerate(crops):
@@ -77,7 +77,7 @@ def shuffled_labels(
     rng = np.random.default_rng(seed)
     parts = []
     for run in range(runs):
-        mixed = shuffled_crops(crops, rng)
+        mixed = _trainable(crops, folds, rng)
         tuned = fine_tune(
             detector, mixed, (), folds, training, finetune=finetune, failures=failures, progress=progress
         )
@@ -89,15 +89,27 @@ def shuffled_labels(
     return _summary(parts, resamples, seed)
 
 
+def _trainable(crops: Sequence[Crops], folds: Sequence[Fold], rng: np.random.Generator) -> list[Crops]:
+    """Shuffled crops of which every fold has fakes and reals to train on, as it has before.
+
+    Where a source clip has several fakes, its one real label may fall to a clip that a fold does not train on.
+    """
+    for _ in range(100):
+        mixed = shuffled_crops(crops, rng)
+        if all({mixed[i].clip.label for i in fold.train} == {0, 1} for fold in folds):
+            break
+    return mixed
+
+
 def _ranked(videos: pd.DataFrame, people: dict[Any, tuple[str, ...]], run: int) -> pd.DataFrame:
-    """Scores as ranks within the fold: each fold's detector has a scale of its own, and shuffling moves it at random."""
+    """Scores as ranks within the fold: each fold's detector has a scale of its own, which shuffling moves at random."""
     ranks = videos.groupby("fold")["score"].rank(pct=True)
-    keys = zip(videos.group, videos.dataset, videos.label, videos.clip, strict=True)
-    return videos.assign(rank=ranks, who=[people[key] for key in keys], run=run)
+    who = pd.Series([people[key] for key in keys_of(videos)], index=videos.index, dtype=object)
+    return videos.assign(rank=ranks, who=who, run=run)
 
 
 def _summary(parts: Sequence[pd.DataFrame], resamples: int, seed: int) -> dict[str, Any]:
-    nothing = {"auc": None, "low": None, "high": None, "runs": 0, "by_run": [], "flag": False}
+    nothing: dict[str, Any] = {"auc": None, "low": None, "high": None, "runs": 0, "by_run": [], "flag": False}
     parts = [part for part in parts if part.label.nunique() == 2]
     if not parts:
         return nothing

@@ -67,19 +67,7 @@ def audit(
     tables = [codec_table(known), rate_table(known)]
     tables += pixel_tables(pairs.clips, find_faces=find_faces, advance=advance)
     probes = run_probes(tables, pairs, level=LEVEL / _TESTS, seed=seed)
-    tested = [row for row in (*features, *probes) if row["varies"] and row["auc"] is not None]
-    for row in (*features, *probes):
-        row["p_corrected"] = 1.0
-    for row, p in zip(tested, holm([row["p"] for row in tested]), strict=True):
-        row["p_corrected"] = p
-    for row in features:
-        row["flag"] = bool(row["enough"] and row["auc"] >= limit and row["p_corrected"] <= LEVEL)
-    for row in probes:
-        told = row["enough"] and row["varies"] and row["p_corrected"] <= LEVEL
-        row["flag"] = bool(told and row["alone"] >= ALONE)
-        row["faint"] = bool(told and not row["flag"])
-    for row in (*features, *probes):
-        del row["varies"]
+    decide(features, probes, limit=limit)
 
     codecs = [dict(sorted(Counter(str(row["codec"]) for row in side if row["codec"]).items())) for side in rows]
     overlap = sorted(_people(base) & _people([*fakes, *reals]))
@@ -94,7 +82,7 @@ def audit(
     warnings += [sentence(row) for row in probes if row["flag"]]
     if all(codecs) and not set(codecs[0]) & set(codecs[1]):
         warnings.append(f"Fakes and reals have no codec in common ({', '.join(codecs[0])}; {', '.join(codecs[1])}).")
-    warnings += [said[key] for key in ("resolution", "duration", "rate") if said[key]]
+    warnings += [text for key in ("resolution", "duration", "rate") if (text := said[key])]
     if every.unmatched:
         missing = len(every.unmatched)
         warnings.append(f"{missing} of {len(fakes)} fakes have no real of the same source clip beside them.")
@@ -120,6 +108,26 @@ def audit(
         "notes": notes,
         "warnings": warnings,
     }
+
+
+def decide(features: Sequence[dict[str, Any]], probes: Sequence[dict[str, Any]], *, limit: float) -> None:
+    """Set ``p_corrected`` and ``flag`` of each row (and ``faint`` of a probe's), and take ``varies`` away.
+
+    What is the same in all clips cannot be flagged and does not count as a test.
+    """
+    tested = [row for row in (*features, *probes) if row["varies"] and row["auc"] is not None]
+    for row in (*features, *probes):
+        row["p_corrected"] = 1.0
+    for row, p in zip(tested, holm([row["p"] for row in tested]), strict=True):
+        row["p_corrected"] = p
+    for row in features:
+        row["flag"] = bool(row["enough"] and row["auc"] >= limit and row["p_corrected"] <= LEVEL)
+    for row in probes:
+        told = row["enough"] and row["varies"] and row["p_corrected"] <= LEVEL
+        row["flag"] = bool(told and row["alone"] >= ALONE)
+        row["faint"] = bool(told and not row["flag"])
+    for row in (*features, *probes):
+        del row["varies"]
 
 
 def _at_most(pairs: Pairs, count: int) -> Pairs:
