@@ -299,6 +299,9 @@ def render(
         ),
     ] = None,
     blend: Annotated[str, typer.Option(help="none (plain paste), classic, best, or a YAML file.")] = "best",
+    control: Annotated[
+        bool, typer.Option("--control", help="Also controls/: the target's own face put back; for stress-test's audit.")
+    ] = False,
     parser: Annotated[
         Path | None,
         typer.Option(help="Face-parsing network (ONNX, 19 classes of CelebAMask-HQ): swap only what it calls face."),
@@ -319,6 +322,8 @@ def render(
 
     if compare and output is None:
         raise UserError("--compare writes one file and needs its name.", "Add -o compare.mp4")
+    if control and (output is not None or preview is not None):
+        raise UserError("--control belongs to a fake and its real.", "Leave -o and --preview away, or use --out-dir.")
     settings = RenderSettings(
         person=person, retarget=retarget, blend=blend_settings(blend), backend=backend,
         frames=parse_range(frames) if frames else None,
@@ -336,7 +341,7 @@ def render(
         counts = fakes.render_file(video, swap, output, compare=compare)
         say(str(output))
     else:
-        name, counts = fakes.render_pair(video, swap, out_dir)
+        name, counts = fakes.render_pair(video, swap, out_dir, control=control)
         say(f"{out_dir}/fakes/{name}.mp4 and its matched {out_dir}/reals/{name}.mp4")
     say(f"{counts.swapped} of {counts.frames} frames swapped; {counts.passed} without the face passed through")
     if counts.people > 1:
