@@ -169,18 +169,25 @@ def paired_test(
     if not usable.any():
         return PairedTest(weights=nothing, reason="nothing could be measured of both sides of a pair", varies=False)
     scaled, moving = _scaled(values, pairs.blocks, used, usable)
-    if not moving.any():
-        count = len({person for i in fake for person in pairs.clips[i].people})
-        return PairedTest(
-            auc=0.5, alone=0.5, weights=nothing, tested=len(fake), people=count, enough=True, varies=False,
-            reason="the same in every pair",
-        )  # fmt: skip
     if len(folds) < 2:
-        return PairedTest(weights=nothing, reason=pairs.reason or "too few pairs with people of their own")
+        reason = pairs.reason or "too few pairs with people of their own"
+        return PairedTest(weights=nothing, reason=reason, varies=bool(moving.any()))
+    held = np.concatenate([test for _, test in folds])
+    count = len({person for i in fake[held] for person in pairs.clips[i].people})
+    least = max(1 / (1 + permutations), float(np.exp(min(0.0, log(2) - pairs.arrangements()))))
+    lacking = ""
+    if least > level:
+        lacking = f"{len(fake)} pairs can be told apart by chance too easily"
+    elif _best(count) > level:
+        lacking = f"{count} people are too few"
+    if not moving.any():
+        return PairedTest(
+            auc=0.5, alone=0.5, weights=nothing, tested=len(held), people=count, enough=not lacking, varies=False,
+            reason=lacking or "the same in every pair",
+        )  # fmt: skip
 
     rng = np.random.default_rng(seed)
     scaled = scaled[:, moving]
-    held = np.concatenate([test for _, test in folds])
     step = max(1, _HELD // ((len(fake) + scaled.shape[1]) * scaled.shape[1]))
     chance: list[Array] = []
     observed = _held_out(scaled[None, fake] - scaled[None, real], folds)
@@ -191,20 +198,13 @@ def paired_test(
     p = (1 + int((np.concatenate(chance) >= found - 1e-9).sum())) / (1 + permutations)
 
     people = [pairs.clips[i].people for i in fake[held]]
-    low, high, p_people, best = _over_people(observed[0], people, resamples=resamples, seed=seed)
-    least = max(1 / (1 + permutations), float(np.exp(min(0.0, log(2) - pairs.arrangements()))))
-    count = len({person for clip in people for person in clip})
-    enough, reason = True, ""
-    if least > level:
-        enough, reason = False, f"{len(fake)} pairs can be told apart by chance too easily"
-    elif best > level:
-        enough, reason = False, f"{count} people are too few for that"
+    low, high, p_people = _over_people(observed[0], people, resamples=resamples, seed=seed)
     rule = np.zeros(len(nothing))
     every = np.clip(scaled[fake] - scaled[real], -_CUT, _CUT)
     rule[moving] = _fit(every[None])[0] * every.mean(0)
     return PairedTest(
         auc=found, low=low, high=high, p=max(p, p_people), alone=_alone(values[:, moving], fake, real, folds),
-        weights=rule, tested=len(held), people=count, enough=enough, reason=reason,
+        weights=rule, tested=len(held), people=count, enough=not lacking, reason=lacking,
     )  # fmt: skip
 
 
@@ -277,11 +277,11 @@ def _area(scores: Array) -> Array:
 
 def _over_people(
     scores: Array, people: Sequence[Sequence[str]], *, resamples: int, seed: int
-) -> tuple[float | None, float | None, float, float]:
-    """Interval of the AUC over people, the p-value of its lying above 0.5, and the least p-value so many could give."""
+) -> tuple[float | None, float | None, float]:
+    """Interval of the AUC over people, and the p-value of its lying above 0.5."""
     count = len({person for clip in people for person in clip})
     if count < MIN_PEOPLE:
-        return None, None, 1.0, 1.0
+        return None, None, 1.0
     both = np.round(np.concatenate([scores, -scores]), 12)
     labels = np.concatenate([np.ones(len(scores)), np.zeros(len(scores))])
     row = np.tile(np.arange(len(scores)), 2)
@@ -294,13 +294,20 @@ def _over_people(
         seed=seed,
     )
     found = estimates["auc"]
-    t = stats.t(count - 1)
-    limit = 0.5 * (1 - 0.05 ** (1 / count))
-    best = float(t.sf(0.5 * t.ppf(0.975) / limit))
     if found.low is None or found.value is None:
-        return None, None, 1.0, best
-    away = max(found.value - found.low, 1e-9)
-    return found.low, found.high, float(t.sf((found.value - 0.5) * t.ppf(0.975) / away)), best
+        return None, None, 1.0
+    return found.low, found.high, _above_half(found.value, found.low, count)
+
+
+def _above_half(area: float, low: float, people: int) -> float:
+    """p-value of an AUC's lying above 0.5, from the lower end of its 95 % interval."""
+    t = stats.t(people - 1)
+    return float(t.sf((area - 0.5) * t.ppf(0.975) / max(area - low, 1e-9)))
+
+
+def _best(people: int) -> float:
+    """The p-value of an AUC of 1, whose lower end is the exact limit: no failure in as many trials."""
+    return _above_half(1.0, 1 - 0.5 * (1 - 0.05 ** (1 / people)), people) if people >= MIN_PEOPLE else 1.0
 
 
 def _alone(values: Array, fake: Index, real: Index, folds: Sequence[tuple[Index, Index]]) -> float:
