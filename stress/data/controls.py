@@ -13,8 +13,8 @@ from stress.data.layouts import MANIFEST, REAL, Clip, is_manifest_folder, read_m
 def read_controls(folder: str | Path) -> list[Clip]:
     """The controls that a manifest names; none if there is no manifest or it names none.
 
-    A control shows nobody but the target, so its label is real; its ``method`` is ``"control"``, its id that of the fake
-    whose mask it was made with.
+    A control shows nobody but the target, so its label is real; its ``method`` is ``"control"``, its id that of the
+    fake whose mask it was made with.
 
     Raises:
         UserError: The manifest cannot be read, or names a control that is missing or lies outside its folder.

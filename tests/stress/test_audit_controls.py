@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from faceswap_hq.errors import UserError
@@ -11,8 +12,10 @@ from stress.data.layouts import read_manifest
 from stress.data.splits import split
 from stress.evaluation.audit.measure import Table
 from stress.evaluation.audit.pairs import match
-from stress.evaluation.audit.processed_real import judge
+from stress.evaluation.audit.processed_real import from_videos, judge
 from stress.evaluation.audit.shuffled import shuffled_crops, shuffled_labels, shuffled_probes
+from stress.evaluation.metrics import to_videos
+from stress.evaluation.out_of_fold import fine_tune
 from tests.stress.standin import StandIn, crops, finetune, quiet, study
 
 
@@ -108,6 +111,22 @@ def test_controls_called_fake_are_the_pipeline_and_controls_called_real_are_not(
     assert json.loads(json.dumps(honest)) == honest
     with pytest.raises(ValueError, match="needed"):
         judge(StandIn(), [], *scene(0.2)[1:])
+
+
+def test_after_fine_tuning_controls_are_judged_by_detectors_that_saw_none_of_their_people() -> None:
+    controls, fakes, reals = scene(0.2)
+    for item in fakes:
+        item.images[..., 1] = 200
+    given = [*fakes, *reals]
+    tuned = fine_tune(
+        StandIn(), given, controls, split([item.clip for item in given]).folds, None,
+        finetune=finetune, failures=[], progress=quiet,
+    )  # fmt: skip
+    table = to_videos(pd.concat(tuned.scores, ignore_index=True))
+    own = table[table.group == "base"]
+    found = from_videos(own, table[table.group == "stress"], resamples=200)
+    assert (found["n"]["controls"], found["n"]["fakes"]) == (8, 8)
+    assert (found["fakes_rate"]["value"], found["rate"]["value"], found["flag"]) == (1, 0, False)
 
 
 def manifest(folder, control):

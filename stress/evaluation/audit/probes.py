@@ -10,6 +10,10 @@ import numpy as np
 from stress.evaluation.audit.measure import Table
 from stress.evaluation.audit.pairs import PairedTest, Pairs, paired_test
 
+_BITS = (
+    "Bits count the face's own too, and a smoother face costs fewer: where no probe of pixels is flagged, that may be "
+    "all."
+)
 ALONE = 0.6  # AUC without partners from which a probe that tells pairs apart could carry a detector
 
 
@@ -24,7 +28,7 @@ def run_probes(tables: Sequence[Table], pairs: Pairs, *, level: float, seed: int
 
     Returns:
         JSON-able rows: name, label, auc, low, high, p, alone, enough, reason, varies, fakes, reals, people, and
-        ``leading``: the column that says most (label, medians of both sides).
+        ``leading``: the column that says most (label, means of both sides).
     """
     return [_row(table, pairs, paired_test(table.values, pairs, level=level, seed=seed)) for table in tables]
 
@@ -34,7 +38,7 @@ def _row(table: Table, pairs: Pairs, found: PairedTest) -> dict[str, Any]:
     if found.weights.any():
         k = _leading(table, pairs, found)
         sides = (table.raw[np.unique(index), k] for index in (pairs.fakes, pairs.reals))
-        fakes, reals = (float(np.nanmean(v) if table.labels[k].startswith("share") else np.nanmedian(v)) for v in sides)
+        fakes, reals = (float(np.nanmean(side)) for side in sides)
         leading = {"label": table.labels[k], "fakes": fakes, "reals": reals}
     return {
         "name": table.name,
@@ -75,7 +79,8 @@ def sentence(row: dict[str, Any]) -> str:
         lead = row["leading"]
         text += f", most of all {lead['label']}: fakes {lead['fakes']:.3g}, reals {lead['reals']:.3g}"
     if row["flag"]:
-        return f"{text}. A detector could learn that instead of the swap: numbers after fine-tuning are suspect."
+        text += ". A detector could learn that instead of the swap: numbers after fine-tuning are suspect."
+        return f"{text} {_BITS}" if row["name"] == "bit_rate" else text
     return (
         f"{text}. Next to how clips differ anyway it is little: without the partner to compare with, the AUC is "
         f"{row['alone']:.2f}."

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from stress.data.crops import Crops
 from stress.evaluation.metrics import auc, curve
@@ -101,6 +102,30 @@ def _sentence(values: Mapping[str, float], n: Mapping[str, int], flag: bool) -> 
     if flag:
         return f"{text} The detector has learnt the pipeline (codec, warp, paste) rather than the swap."
     return text
+
+
+def from_videos(
+    controls: pd.DataFrame, stress: pd.DataFrame, *, resamples: int = 1000, seed: int = 0
+) -> dict[str, Any]:
+    """:func:`processed_real` from tables of videos, one phase of each.
+
+    After fine-tuning, controls are to be scored as base clips are (``base=controls`` of
+    :func:`stress.evaluation.out_of_fold.fine_tune`): by detectors that saw neither their people nor their footage.
+
+    Args:
+        controls: :func:`stress.evaluation.metrics.to_videos` of the controls' scores.
+        stress: The same of the stress clips.
+        resamples: Of the people.
+        seed: Of the resamples.
+    """
+    kinds = {"control": controls, "fake": stress[stress.label == 1], "real": stress[stress.label == 0]}
+    return processed_real(
+        {kind: table["score"].to_numpy(np.float64) for kind, table in kinds.items()},
+        {kind: [who.split("|") for who in table["people"]] for kind, table in kinds.items()},
+        {kind: table["threshold"].to_numpy(np.float64) for kind, table in kinds.items()},
+        resamples=resamples,
+        seed=seed,
+    )
 
 
 def judge(
