@@ -174,7 +174,8 @@ def paired_test(
         return PairedTest(weights=nothing, reason=reason, varies=bool(moving.any()))
     held = np.concatenate([test for _, test in folds])
     count = len({person for i in fake[held] for person in pairs.clips[i].people})
-    least = max(1 / (1 + permutations), float(np.exp(min(0.0, log(2) - pairs.arrangements()))))
+    # All as they are, or all the other way round; with noise beside it about as many again pass for perfect by chance.
+    least = max(1 / (1 + permutations), float(np.exp(min(0.0, log(8) - pairs.arrangements()))))
     lacking = ""
     if least > level:
         lacking = f"{len(fake)} pairs can be told apart by chance too easily"
@@ -198,6 +199,8 @@ def paired_test(
     p = (1 + int((np.concatenate(chance) >= found - 1e-9).sum())) / (1 + permutations)
 
     people = [pairs.clips[i].people for i in fake[held]]
+    if not lacking and found > 1 - 1e-9 and p > level:
+        lacking = f"{len(fake)} pairs are told apart without an error, and even that may be chance"
     low, high, p_people = _over_people(observed[0], people, resamples=resamples, seed=seed)
     rule = np.zeros(len(nothing))
     every = np.clip(scaled[fake] - scaled[real], -_CUT, _CUT)
