@@ -40,10 +40,10 @@ from stress.evaluation.audit.verdict import LEVEL, decide
 SIZE, FRAMES = 112, 8
 SHORTCUTS = ("bit rate", "border", "camera", "length")
 DESIGNS = {
-    "6 couples": ("couples", 12),
+    "7 couples": ("couples", 14),
     "12 couples": ("couples", 24),
     "all of 6": ("all", 6),
-    "ring of 12": ("ring", 12),
+    "ring of 16": ("ring", 16),
 }
 
 
@@ -220,17 +220,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--clean", type=int, default=40, help="runs without a shortcut, of videos and of each design")
     parser.add_argument("--planted", type=int, default=10, help="runs with each shortcut")
+    parser.add_argument("--parts", nargs="+", choices=("videos", "numbers"), default=("videos", "numbers"))
     parser.add_argument("--out", type=Path)
     arguments = parser.parse_args()
     result: dict[str, Any] = {"benchmark": "audit_power", "machine": machine(), "videos": {}, "numbers": {}}
-    for shortcut in (*SHORTCUTS, None):
+    for shortcut in (*SHORTCUTS, None) if "videos" in arguments.parts else ():
         runs = []
         for seed in range(arguments.planted if shortcut else arguments.clean):
             found = video_run(shortcut, seed)
             runs.append(_told(found["features"], found["probes"]))
             print(shortcut, seed, runs[-1], file=sys.stderr, flush=True)
         result["videos"][shortcut or "none"] = summary(runs) | {"people": 16, "fakes": 16}
-    for name, (design, people) in DESIGNS.items():
+    for name, (design, people) in DESIGNS.items() if "numbers" in arguments.parts else ():
         for effect in (0.0, 1.0):
             rows = [
                 _told(*drawn_audit(design, people, seed, source=effect, target=effect))

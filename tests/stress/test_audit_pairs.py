@@ -137,9 +137,9 @@ def test_too_few_is_not_enough_and_the_same_is_the_same() -> None:
     test = paired_test(numbers(few, shift=50), few, level=0.05 / 12, permutations=99, resamples=100)
     assert not test.enough
     assert "by chance" in test.reason
-    for people in (10, 12):
+    for people in (10, 14):
         test = paired_test(numbers(study("couples", people), shift=50), study("couples", people), level=0.05 / 12)
-        assert test.enough == (people == 12)  # never "enough" where a blatant shortcut would pass unflagged
+        assert test.enough == (people == 14)  # never "enough" where a blatant shortcut would pass unflagged
         assert (test.p <= 0.05 / 12) == test.enough
     none = study("couples", 2)
     assert not paired_test(numbers(none), none).enough
