@@ -159,6 +159,7 @@ def test_pairs_of_which_one_side_is_lost_take_no_part() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_no_alarm_in_95_of_100_of_40_runs_and_a_shift_is_caught() -> None:
     designs = list(audit_power.DESIGNS.values())
     runs = [audit_power.drawn_audit(*designs[seed % 4], 100 + seed) for seed in range(40)]
