@@ -302,6 +302,9 @@ def render(
     ladder: Annotated[
         bool, typer.Option("--ladder", help="Also with each stage of the blending in turn, into OUT_DIR/ladder/.")
     ] = False,
+    control: Annotated[
+        bool, typer.Option("--control", help="Also controls/: the target's own face put back; for stress-test's audit.")
+    ] = False,
     parser: Annotated[
         Path | None,
         typer.Option(help="Face-parsing network (ONNX, 19 classes of CelebAMask-HQ): swap only what it calls face."),
@@ -324,6 +327,8 @@ def render(
         raise UserError("--ladder writes folders beside fakes/ and reals/.", "Leave -o and --preview away.")
     if compare and output is None:
         raise UserError("--compare writes one file and needs its name.", "Add -o compare.mp4")
+    if control and (output is not None or preview is not None):
+        raise UserError("--control belongs to a fake and its real.", "Leave -o and --preview away, or use --out-dir.")
     settings = RenderSettings(
         person=person, retarget=retarget, blend=blend_settings(blend), backend=backend,
         frames=parse_range(frames) if frames else None,
@@ -341,7 +346,7 @@ def render(
         counts = fakes.render_file(video, swap, output, compare=compare)
         say(str(output))
     else:
-        name, counts = fakes.render_pair(video, swap, out_dir)
+        name, counts = fakes.render_pair(video, swap, out_dir, control=control)
         say(f"{out_dir}/fakes/{name}.mp4 and its matched {out_dir}/reals/{name}.mp4")
         for rung in fakes.render_ladder(video, swap, out_dir / "ladder") if ladder else ():
             say(str(rung))

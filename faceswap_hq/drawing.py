@@ -49,13 +49,15 @@ def draw(
         return {}
     x = None
     retarget = model.retargets if settings.retarget is None else settings.retarget
-    if retarget < 1:  # otherwise the measures are all that is drawn from
+    if settings.own or retarget < 1:  # otherwise the measures are all that is drawn from
         crops = np.stack([alignment.warp(frame.image, plan.matrices[frame.index], size) for frame in chosen])
         x = torch.from_numpy(crops).to(device).permute(0, 3, 1, 2).float().div_(255)
         x = x.contiguous(memory_format=torch.channels_last)
     between = time.perf_counter()
     measures = torch.from_numpy(np.stack([plan.measures[frame.index] for frame in chosen])).to(device)
     faces, masks = _arrays(*model.swap(x, measures, settings.source, retarget))
+    if settings.own:
+        faces = crops.astype(np.float32) / 255
     seconds["align"] += between - started
     seconds["model"] += time.perf_counter() - between
     started = time.perf_counter()

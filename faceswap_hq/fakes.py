@@ -158,23 +158,31 @@ def render_file(video: Path, swap: Swap, target: Path, *, compare: bool = False)
     return counts
 
 
-def render_pair(video: Path, swap: Swap, out: Path) -> tuple[str, Counts]:
-    """Write ``fakes/ID.mp4``, its matched ``reals/ID.mp4`` and their manifest entry; returns the ID and the counts."""
+def render_pair(video: Path, swap: Swap, out: Path, *, control: bool = False) -> tuple[str, Counts]:
+    """Write ``fakes/ID.mp4``, its matched ``reals/ID.mp4`` and their manifest entry; returns the ID and the counts.
+
+    Args:
+        video: The target clip.
+        swap: From :func:`open_swap`.
+        out: Directory of the three.
+        control: Also write ``controls/ID.mp4``: the target's own face taken out and put back where the swap's would be,
+            through the same warp, mask, blending and codec. A detector that calls it fake knows the pipeline.
+    """
     manifest = Manifest(out)
     manifest.read()  # a damaged one is reported before an hour of work, not after
     name = _identifier(video, swap)
-    fake, real = out / "fakes" / f"{name}.mp4", out / "reals" / f"{name}.mp4"
-    _refuse_overwriting(video, fake, real)
+    fake, real, own = (out / kind / f"{name}.mp4" for kind in ("fakes", "reals", "controls"))
+    _refuse_overwriting(video, fake, real, own)
     plan = _plan(video, swap)
     sha256 = files.sha256_file(video)
     with files.scratch_beside(fake) as scratch:
-        unsigned, control = scratch / "fake.mp4", scratch / "real.mp4"
-        counts = _encode(plan, swap, unsigned, real=control)
+        unsigned, untouched = scratch / "fake.mp4", scratch / "real.mp4"
+        counts = _encode(plan, swap, unsigned, real=untouched)
         facts = swap.facts(plan, counts, sha256)
         signed = {real: scratch / "reals" / real.name, fake: scratch / "fakes" / fake.name}
         _sign_fake(unsigned, signed[fake], plan, swap, facts)
         provenance.sign_video(
-            control,
+            untouched,
             signed[real],
             claim=provenance.Claim(
                 action="c2pa.transcoded", source_type=None, parent=video, title=real.name,
@@ -183,11 +191,18 @@ def render_pair(video: Path, swap: Swap, out: Path) -> tuple[str, Counts]:
             ),
             key=swap.key,
         )  # fmt: skip
-        for final, made in signed.items():  # both are there, or neither
+        if control:
+            signed[own] = scratch / "controls" / own.name
+            _encode(plan, replace(swap, settings=replace(swap.settings, own=True)), scratch / "own.mp4")
+            _sign_control(scratch / "own.mp4", signed[own], plan, swap, facts)
+        for final, made in signed.items():  # all are there, or none
             _publish(made, final)
     entry = {"id": name, "fake": f"fakes/{name}.mp4", "real": f"reals/{name}.mp4", **facts}
     entry["frames"] = [plan.start, plan.stop]
     entry["sha256"] = {"fake": files.sha256_file(fake), "real": files.sha256_file(real)}
+    if control:
+        entry["control"] = f"controls/{name}.mp4"
+        entry["sha256"]["control"] = files.sha256_file(own)
     manifest.put(entry)
     return name, counts
 
@@ -235,7 +250,8 @@ def render_preview(video: Path, swap: Swap, frame: int, target: Path) -> None:
 
 def _encode(plan: Plan, swap: Swap, fake: Path, *, real: Path | None = None, compare: bool = False) -> Counts:
     seconds: dict[str, float] = defaultdict(float)
-    with swap.progress(f"swapping {swap.source} onto {swap.target}", plan.stop - plan.start) as advance:
+    doing = f"putting {swap.target} back" if swap.settings.own else f"swapping {swap.source} onto {swap.target}"
+    with swap.progress(doing, plan.stop - plan.start) as advance:
         frames = render.swapped_frames(plan, swap.model, swap.settings, seconds=seconds, parser=swap.parser)
         with contextlib.closing(frames):
             return render.write_video(plan, frames, fake, real=real, compare=compare, advance=advance, seconds=seconds)
@@ -253,6 +269,16 @@ def _fake_claim(target: Path, plan: Plan, facts: dict[str, Any]) -> provenance.C
 
 def _sign_fake(unsigned: Path, final: Path, plan: Plan, swap: Swap, facts: dict[str, Any]) -> None:
     provenance.sign_video(unsigned, final, claim=_fake_claim(final, plan, facts), key=swap.key)
+
+
+def _sign_control(unsigned: Path, final: Path, plan: Plan, swap: Swap, facts: dict[str, Any]) -> None:
+    kept = ("toolkit", "target", "frames", "model", "blending", "parser")  # the model has only drawn the mask
+    note = "Processed real: the target's own face, taken out and put back as a swap's would be. Nobody else's is in it."
+    claim = provenance.Claim(
+        action="c2pa.edited", source_type="algorithmicallyEnhanced", parent=plan.info.path, title=final.name,
+        facts={key: facts[key] for key in kept if key in facts} | {"note": note},
+    )  # fmt: skip
+    provenance.sign_video(unsigned, final, claim=claim, key=swap.key)
 
 
 def _publish(made: Path, final: Path) -> None:

@@ -43,6 +43,8 @@ class RenderSettings:
     """Faces lower than this in the frame (pixels) are left as they are, and counted."""
     seed: int = 0
     """Seed of the added sensor noise."""
+    own: bool = False
+    """Put the frame's own face back instead of another's, under the mask that the other's would have had: a control."""
 
     def __post_init__(self) -> None:
         if self.retarget is not None and not 0 <= self.retarget <= 1:

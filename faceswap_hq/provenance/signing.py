@@ -29,6 +29,7 @@ _DESCRIPTIONS = {
     ("c2pa.edited", "compositeWithTrainedAlgorithmicMedia"): "AI face swap",
     ("c2pa.created", "algorithmicMedia"): "Virtual actor, drawn by a program",
     ("c2pa.transcoded", None): "Same pictures, encoded again",
+    ("c2pa.edited", "algorithmicallyEnhanced"): "A person's own face, taken out and put back",
 }
 VIDEO_TYPES = {".mp4": "video/mp4", ".m4v": "video/mp4", ".mov": "video/quicktime"}
 IMAGE_TYPES = {".png": "image/png", ".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".webp": "image/webp"}

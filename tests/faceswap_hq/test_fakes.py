@@ -273,6 +273,36 @@ class TestPair:
         assert not leftovers(tmp_path)
 
 
+class TestControl:
+    def test_the_own_face_put_back(self, tmp_path, clip, swap):
+        name, _ = fakes.render_pair(clip, swap, tmp_path, control=True)
+        fake, real, own = (tmp_path / kind / f"{name}.mp4" for kind in ("fakes", "reals", "controls"))
+        (entry,) = Manifest(tmp_path).read()
+        assert entry["control"] == f"controls/{name}.mp4"
+        assert entry["sha256"]["control"] == files.sha256_file(own)
+        frames = list(zip(read_frames(fake), read_frames(real), read_frames(own), strict=True))
+        assert len(frames) == 6
+        for swapped, untouched, back in frames:
+            changed = np.abs(swapped.image.astype(float) - untouched.image).max(axis=2) > 20
+            assert changed.mean() > 0.02
+            near = np.abs(back.image.astype(float) - untouched.image)
+            assert near[changed].mean() < 0.4 * np.abs(swapped.image.astype(float) - untouched.image)[changed].mean()
+            assert near.max() > 0  # warped there and back, it is not the very same
+        found = provenance.verify(own)
+        assert (found.state, found.action, found.source_type) == ("valid", "c2pa.edited", "algorithmicallyEnhanced")
+        assert "own face" in found.facts["facts"]["note"]
+        assert not leftovers(tmp_path)
+
+    def test_an_interruption_leaves_nothing(self, tmp_path, clip, swap, monkeypatch):
+        def refuse(*_, **__):
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        monkeypatch.setattr(fakes, "_sign_control", refuse)
+        with pytest.raises(OSError, match="No space"):
+            fakes.render_pair(clip, swap, tmp_path, control=True)
+        assert tree(tmp_path) == {}
+
+
 class TestPreview:
     def test_one_frame_side_by_side(self, tmp_path, clip, swap, shots):
         fakes.render_preview(clip, swap, 11, tmp_path / "p.png")

@@ -79,6 +79,6 @@ def test_matching_is_by_source_clip() -> None:
     reals = [crops("b", 0, ["b"], "b", 0.5, 0.5), crops("z", 0, ["z"], "z", 0.5, 0.5)]
     found = audit(fakes, reals, [crops("q", 0, ["a"], "q", 0.1, 0.1)])
     assert found["unmatched_fakes"] == ["f1"]
-    assert found["compared"] == {"fakes": 2, "reals": 1, "matched": True}
+    assert found["compared"] == {"fakes": 2, "reals": 1, "matched": True, "pairs": 1}
     assert found["people_in_base"] == ["a"]
     assert len(found["warnings"]) == 2
