@@ -87,7 +87,8 @@ def stress(
         raise typer.BadParameter("missing: give a detector and fakes", param_hint="--detector / --fakes")
     settings = _settings(
         seed=seed, finetune=finetune, video_score=video_score, gate=not ignore_gate, gate_tolerance=gate_tolerance,
-        seeds=1 if quick else seeds, strategies="all" if quick and not strategies else strategies,
+        seeds=1 if quick else seeds, shuffles=0 if quick else 1,
+        strategies="all" if quick and not strategies else strategies,
     )  # fmt: skip
     _check_output(output)
     wanted = _perturbations(perturb, levels, mode) if perturb else []
@@ -105,7 +106,8 @@ def stress(
     found = gather(model.card, fakes, reals, base=base, ladder=ladder, frames=frames_per_clip, warn=warn)
     outcome = run(
         model, found.fakes, found.reals, found.base or None, settings, found.excluded,
-        rungs=found.rungs, store=FoldStore(output / "fine-tunings"), keep_detectors=bool(wanted), say=say,
+        rungs=found.rungs, controls=found.controls, store=FoldStore(output / "fine-tunings"),
+        keep_detectors=bool(wanted), say=say,
     )  # fmt: skip
     if wanted:
         from stress.robustness import RobustnessSettings, add_robustness

@@ -12,11 +12,10 @@ import pandas as pd
 from faceswap_hq import __version__ as toolkit_version
 from faceswap_hq.console import progress as show_progress
 from faceswap_hq.errors import UserError
-from stress import records
+from stress import leakage, records
 from stress.data.splits import Split, split
 from stress.detectors.detector import require_trainable
 from stress.evaluation import gate, ladder
-from stress.evaluation.audit import audit
 from stress.evaluation.comparison import (
     DEFINITIONS,
     Bootstrap,
@@ -61,6 +60,7 @@ class ExperimentSettings:
         video_score: How a video's score is made of its frames', see :data:`stress.evaluation.metrics.VIDEO_SCORES`.
         gate: Whether to stop where the detector misses its card's claims on the base data.
         gate_tolerance: By how much it may, in [0, 1].
+        shuffles: How often all folds are fine-tuned on shuffled labels, for the audit; 0 for never.
         resamples: Resamples of the people behind every interval, at least 100.
         confidence: Nominal coverage of the intervals, in (0, 1).
         audit_limit: One-feature AUC from which a shortcut is reported, in (0.5, 1].
@@ -75,6 +75,7 @@ class ExperimentSettings:
     video_score: str = "mean"
     gate: bool = True
     gate_tolerance: float = 0.05
+    shuffles: int = 1
     resamples: int = 1000
     confidence: float = 0.95
     audit_limit: float = 0.8
@@ -87,6 +88,7 @@ class ExperimentSettings:
             "seeds": self.seeds >= 1,
             "video_score": self.video_score in VIDEO_SCORES,
             "gate_tolerance": 0 <= self.gate_tolerance <= 1,
+            "shuffles": self.shuffles >= 0,
             "resamples": self.resamples >= 100,
             "confidence": 0 < self.confidence < 1,
             "audit_limit": 0.5 < self.audit_limit <= 1,
@@ -115,6 +117,7 @@ def run(
     finetune: FineTune | None = None,
     *,
     rungs: Mapping[str, Sequence[Crops]] | None = None,
+    controls: Sequence[Crops] = (),
     store: FoldStore | None = None,
     keep_detectors: bool = False,
     say: Callable[[str], None] = lambda text: None,
@@ -133,6 +136,7 @@ def run(
             :func:`stress.training.supervised.train`.
         rungs: The quality ladder: name of a blending stage -> faces of the same swaps with the stages up to it, from
             crude to best. The detectors that were fine-tuned on ``fake_crops`` are asked about them.
+        controls: Processed-real controls (:mod:`stress.evaluation.audit.processed_real`).
         store: Keeps what every fine-tuning gave, so that a run that was cut off goes on.
         keep_detectors: Whether the store also keeps the detectors of the first strategy's first seed.
         say: Told what the person should know while it runs.
@@ -150,6 +154,8 @@ def run(
     failures: list[dict[str, str]] = []
     given = [*fake_crops, *real_crops]
     others = {ladder.group(name): items for name, items in (rungs or {}).items()}
+    if controls:
+        others[leakage.CONTROLS] = controls
     warnings = []
     with progress("scoring", len(base_crops or ()) + len(given) + sum(map(len, others.values())), unit="clips") as step:
         base_before = score_clips(detector, base_crops or (), group="base", failures=failures, advance=step)
@@ -175,6 +181,7 @@ def run(
     if settings.finetune:
         folds = split(clips, folds=settings.folds, seed=settings.seed)
     tuned: dict[Strategy, FoldScores] = {}
+    finetune = finetune or _train
     if folds.folds:
         training = training or _training(settings.seed)
         material = Material(stress=crops, base=base, others=others)
@@ -190,6 +197,12 @@ def run(
     first = scores[(scores.phase == "before") | (scores.strategy == (main.name if main else ""))]
     found = figures(first, people, settings.bootstrap)
     strategies = records.strategies(tuned, main, found, scores, people, settings.bootstrap) if main else []
+    audit = leakage.leakage(crops, base, first, settings, progress)
+    if folds.folds and settings.shuffles:
+        leakage.add_shuffled(
+            audit, detector, crops, folds.folds, training, settings,
+            finetune=finetune, failures=failures, progress=progress, store=store,
+        )  # fmt: skip
     results = {
         "format": FORMAT,
         "version": VERSION,
@@ -211,12 +224,7 @@ def run(
         "claims": records.claims(detector.card, found["conditions"]),
         "finetune": records.finetuning(folds, tuned[main] if main else FoldScores(), clips, main),
         "clips": records.clip_table(crops, first, settings.video_score),
-        "audit": audit(
-            [item for item in crops if item.clip.label == 1],
-            [item for item in crops if item.clip.label == 0],
-            base,
-            limit=settings.audit_limit,
-        ),
+        "audit": audit,
         "warnings": warnings + ([passed["reason"]] if passed["passed"] is False else []),
         "excluded": [
             {"clip": item.clip.id, "label": item.clip.label, "path": str(item.clip.path), "reason": item.reason}
@@ -258,14 +266,13 @@ def _tuned(
     before: pd.DataFrame,
     training: Any,
     settings: ExperimentSettings,
-    finetune: FineTune | None,
+    finetune: FineTune,
     failures: list[dict[str, str]],
     progress: Progress,
     store: FoldStore | None,
     keep: bool,
 ) -> dict[Strategy, FoldScores]:
     """Every strategy, with every seed, in every fold."""
-    finetune = finetune or _train()
     strategies = [each for each in settings.strategies if material.base or not each.replay]
     found = {each: FoldScores() for each in strategies}
     total = len(strategies) * settings.seeds * len(folds.folds)
@@ -292,10 +299,10 @@ def _tuned(
     return found
 
 
-def _train() -> FineTune:
-    from stress.training.supervised import train
+def _train(*arguments: Any, **options: Any) -> Any:
+    from stress.training.supervised import train  # torch is heavy
 
-    return train
+    return train(*arguments, **options)
 
 
 def _training(seed: int) -> Any:

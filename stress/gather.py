@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from faceswap_hq.console import progress
 from faceswap_hq.errors import UserError
+from stress.data.controls import read_controls
 from stress.data.layouts import FAKE, Clip, parse_source, people_note, read_clips, read_dataset
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ class Gathered:
         reals: Of their reals.
         base: Of the detector's own kind of data, both labels.
         rungs: Blending stage -> faces of the fakes made with it, from crude to best.
+        controls: Of the processed-real controls, where ``out/`` has any.
         excluded: Clips that could not be used.
     """
 
@@ -34,6 +36,7 @@ class Gathered:
     reals: Sequence[Crops]
     base: Sequence[Crops] = ()
     rungs: dict[str, Sequence[Crops]] = field(default_factory=dict)
+    controls: Sequence[Crops] = ()
     excluded: Sequence[Excluded] = ()
 
 
@@ -72,11 +75,14 @@ def gather(
     for stage, items in stages.items():
         rungs[stage], left_out = cut(items, card, frames, f"faces of the ladder ({stage})", warn)
         excluded += left_out
+    controls, left_out = cut(read_controls(parse_source(fakes).path), card, frames, "faces of the controls", warn)
+    excluded += left_out
     return Gathered(
         fakes=[item for item in used if item.clip.label == FAKE],
         reals=[item for item in used if item.clip.label != FAKE],
         base=base_used,
         rungs=rungs,
+        controls=controls,
         excluded=[*excluded, *base_excluded],
     )
 

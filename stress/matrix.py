@@ -136,7 +136,8 @@ def _cell(
     known = _known(folder / "results.json", key)
     if known is None:
         outcome = run(
-            detector, found.fakes, found.reals, found.base or None, settings, found.excluded, store=store
+            detector, found.fakes, found.reals, found.base or None, settings, found.excluded,
+            controls=found.controls, store=store,
         )
         known = {**outcome.results, "key": key}
         save(type(outcome)(results=known, scores=outcome.scores), folder, crops=[*found.fakes, *found.reals])

@@ -45,7 +45,7 @@ def experiment(people: int = 12, names: tuple[str, ...] = ()) -> tuple[Outcome, 
     """
     fakes, reals, own = study(people)
     fakes = [_named(item, names[i]) if i < len(names) else item for i, item in enumerate(fakes)]
-    settings = ExperimentSettings(resamples=100, strategies=(Strategy(),), seeds=1)
+    settings = ExperimentSettings(resamples=100, strategies=(Strategy(),), seeds=1, shuffles=0)
     outcome = run(StandIn(name="meso"), fakes, reals, own, settings, progress=quiet, finetune=finetune)
     faces = [_pictured(item, i) for i, item in enumerate([*fakes, *reals])]
     return Outcome(results=completed(outcome.results), scores=outcome.scores), faces

@@ -20,7 +20,7 @@ from stress.training import TrainSettings
 from tests.stress.standin import Card, StandIn, crops, finetune, quiet, study
 
 ALL = Strategy()
-QUICK = ExperimentSettings(resamples=100, strategies=(ALL,), seeds=1)
+QUICK = ExperimentSettings(resamples=100, strategies=(ALL,), seeds=1, shuffles=0)
 
 
 def go(fakes, reals, own=None, *, detector=None, settings=QUICK, excluded=(), tune=finetune) -> Outcome:
@@ -356,6 +356,47 @@ def test_the_ladder_asks_the_same_detectors_about_every_rung() -> None:
     assert good["step"]["video"]["auc"]["value"] == pytest.approx(step)
     assert crude["step"] is None
     assert good["n"]["fakes"]["clips"] == 8
+
+
+def test_labels_that_mean_nothing_teach_nothing() -> None:
+    """A fine-tuning that learns what it is shown is at chance; one that knows the clips by heart is found out."""
+    fakes, reals, _ = study(12)
+    settings = replace(QUICK, shuffles=2)
+
+    def learns(detector, reals, fakes, settings, progress):
+        greener = np.mean([i.images[..., 1].mean() for i in fakes]) > np.mean([i.images[..., 1].mean() for i in reals])
+        return StandIn(card=detector.card, green=0.9 if greener else 0.0)
+
+    found = go(fakes, reals, settings=settings, tune=learns).results["audit"]
+    assert found["shuffled"]["low"] <= 0.5 <= found["shuffled"]["high"]
+    assert (found["shuffled"]["runs"], found["shuffled"]["flag"]) == (2, False)
+    assert not any("mean nothing" in text for text in found["warnings"])
+
+
+def test_controls_called_fake_make_the_recovery_suspect() -> None:
+    """Controls as green as fakes: what fine-tuning taught is the pipeline, not the swap."""
+    fakes, reals, _ = study(12)
+    rng = np.random.default_rng(5)
+
+    def controls(green: float) -> list:
+        made = []
+        for fake in fakes:
+            clip, red = fake.clip, rng.uniform(0.1, 0.5)
+            made.append(crops(clip.id, 0, clip.people[1:], clip.source_clip, red, green, seed=7))
+        return made
+
+    for green, suspect in ((0.8, True), (0.1, False)):
+        outcome = run(
+            StandIn(), fakes, reals, None, QUICK, progress=quiet, finetune=finetune, controls=controls(green)
+        )
+        found = outcome.results["audit"]
+        assert found["processed_real"]["flag"] is suspect
+        assert found["processed_real"]["n"]["controls"] == 12
+        assert not found["processed_real_before"]["flag"]
+        assert any("learnt the pipeline" in text for text in found["warnings"]) is suspect
+        assert outcome.results["conditions"]["before"]["n"]["reals"]["clips"] == 12  # controls are no reals
+        if suspect:
+            assert found["suspect"]
 
 
 def test_what_was_fine_tuned_is_not_fine_tuned_again(tmp_path) -> None:

@@ -15,7 +15,7 @@ from stress.matrix import parse_dataset, run_matrix
 from stress.strategies import Strategy
 from tests.stress.standin import Card, StandIn, finetune, quiet, study
 
-QUICK = ExperimentSettings(resamples=100, strategies=(Strategy(),), seeds=1, finetune=False)
+QUICK = ExperimentSettings(resamples=100, strategies=(Strategy(),), seeds=1, shuffles=0, finetune=False)
 
 
 @pytest.fixture

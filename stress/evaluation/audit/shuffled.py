@@ -20,8 +20,9 @@ from stress.evaluation.audit.measure import Table
 from stress.evaluation.audit.pairs import Pairs, holm, paired_test
 from stress.evaluation.comparison import keys_of
 from stress.evaluation.metrics import auc, curve, to_videos
-from stress.evaluation.out_of_fold import FineTune, Progress, Scorer, fine_tune, key_of
+from stress.evaluation.out_of_fold import FineTune, Material, Progress, Scorer, fine_tune, key_of
 from stress.evaluation.statistics import intervals
+from stress.evaluation.store import FoldStore
 
 
 def shuffled_crops(crops: Sequence[Crops], rng: np.random.Generator) -> list[Crops]:
@@ -50,6 +51,7 @@ def shuffled_labels(
     finetune: FineTune,
     failures: list[dict[str, str]],
     progress: Progress,
+    store: FoldStore | None = None,
     runs: int = 1,
     resamples: int = 1000,
     seed: int = 0,
@@ -66,6 +68,7 @@ def shuffled_labels(
         finetune: Makes the fine-tuned copy.
         failures: Gets ``what`` and ``reason`` of each failure.
         progress: Shows progress.
+        store: Keeps what every fold gave.
         runs: How often all folds are fine-tuned.
         resamples: Of the people, behind the interval.
         seed: Of the shuffling and the resamples.
@@ -78,9 +81,11 @@ def shuffled_labels(
     parts = []
     for run in range(runs):
         mixed = _trainable(crops, folds, rng)
-        tuned = fine_tune(
-            detector, mixed, (), folds, training, finetune=finetune, failures=failures, progress=progress
-        )
+        with progress("fine-tuning on shuffled labels", len(folds), unit="fine-tunings") as advance:
+            tuned = fine_tune(
+                detector, Material(stress=mixed), folds, training, seed=run,
+                finetune=finetune, failures=failures, advance=advance, store=store,
+            )  # fmt: skip
         tables = [table for table in tuned.scores if len(table)]
         if not tables:
             continue
