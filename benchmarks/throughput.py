@@ -222,7 +222,7 @@ def rendering(
 ) -> dict[str, Any]:
     """Frames/s from file to signed file, and where the time goes."""
     from faceswap_hq import fakes
-    from faceswap_hq.cli import blend_settings
+    from faceswap_hq.options import blend_settings
     from faceswap_hq.planning import RenderSettings
 
     model = model or quick_model(clip, source, work)

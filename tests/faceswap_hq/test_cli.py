@@ -12,9 +12,9 @@ import cv2
 import pytest
 
 from faceswap_hq import __version__, provenance
-from faceswap_hq.cli import find_model, parse_range
 from faceswap_hq.errors import UserError
 from faceswap_hq.faceset import read_faceset
+from faceswap_hq.options import find_model, parse_range
 from tests.faceswap_hq.helpers import (
     SETTINGS_YAML,
     Shot,

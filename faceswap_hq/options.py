@@ -1,0 +1,61 @@
+"""Values of the command line's options, read and checked."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from faceswap_hq.errors import UserError
+
+if TYPE_CHECKING:
+    from blending import BlendSettings
+
+
+def find_model(model: Path | None) -> Path:
+    """The run directory to render with: the given one, or the only one under ``models/``.
+
+    Raises:
+        UserError: If none is given and there is none, or more than one.
+    """
+    if model is not None:
+        return model
+    found = sorted(path.parent for path in Path("models").glob("*/card.json"))
+    if len(found) == 1:
+        return found[0]
+    if not found:
+        raise UserError(
+            "There is no trained model under models/.", "Train one, or name its directory with --model DIR."
+        )
+    raise UserError(
+        f"There are {len(found)} models under models/.", f"Say which: {' or '.join(f'--model {p}' for p in found[:4])}"
+    )
+
+
+def blend_settings(name: str) -> BlendSettings:
+    """Blending settings by preset name or YAML file.
+
+    Raises:
+        UserError: For an unknown preset or a wrong file.
+    """
+    from blending import PRESETS, preset, settings_from_dict
+    from faceswap_hq.files import read_yaml
+
+    try:
+        if name.endswith((".yaml", ".yml")):
+            return settings_from_dict(read_yaml(name) or {})
+        return preset(name)
+    except (ValueError, AttributeError) as error:
+        raise UserError(f"--blend {name}: {error}.", f"Presets: {', '.join(PRESETS)}, or a YAML file.") from error
+
+
+def parse_range(text: str) -> tuple[int, int]:
+    """``A:B`` as two frame indices, B exclusive.
+
+    Raises:
+        UserError: If it is something else.
+    """
+    try:
+        start, stop = (int(part) for part in text.split(":"))
+    except ValueError:
+        raise UserError(f"--frames {text} is not a range of frames.", "For example --frames 100:250") from None
+    return start, stop
