@@ -225,6 +225,7 @@ def run(
         "finetune": records.finetuning(folds, tuned[main] if main else FoldScores(), clips, main),
         "clips": records.clip_table(crops, first, settings.video_score),
         "audit": audit,
+        "hashes": records.hashes(detector.card, [*crops, *base]),
         "warnings": warnings + ([passed["reason"]] if passed["passed"] is False else []),
         "excluded": [
             {"clip": item.clip.id, "label": item.clip.label, "path": str(item.clip.path), "reason": item.reason}

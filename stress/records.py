@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from faceswap_hq.errors import UserError
+from stress.data.frames import content_hash
 from stress.data.splits import Split
 from stress.evaluation.comparison import LEVELS, Bootstrap, People, both_labels, figures, keys_of
 from stress.evaluation.exchange import exchange_test
@@ -140,6 +142,17 @@ def claims(card: Any, conditions: Mapping[str, Any]) -> list[dict[str, Any]]:
             if condition in conditions:
                 row[condition] = conditions[condition][level][metric]["value"]
         found.append(row)
+    return found
+
+
+def hashes(card: Any, crops: Sequence[Crops]) -> dict[str, Any]:
+    """SHA-256 of the detector and of every clip, by label and id; clips that are no longer there are left out."""
+    found: dict[str, Any] = {"detector": getattr(card, "sha256", None), "clips": {}}
+    for item in crops:
+        try:
+            found["clips"][f"{'fake' if item.clip.label else 'real'} {item.clip.id}"] = content_hash(item.clip)
+        except (UserError, OSError):
+            continue
     return found
 
 

@@ -4,16 +4,19 @@ results.json (``format`` "faceswap-hq stress results", ``version`` 1; UTF-8, no 
 
 * ``toolkit``, ``created`` (UTC), ``detector`` (its card and name), ``settings``, ``environment`` (versions);
 * ``definitions`` and ``metrics`` (name, meaning, ``better``: 1 or -1): what the words and figures mean;
-* ``conditions``: ``before``; with fine-tuning ``before_tested``, ``after``, ``after_old_threshold``; with base data
-  ``reference``, ``base_before``, ``base_after``. Each has ``n`` (``fakes``, ``reals``, ``all``: clips, frames, people)
-  and ``video`` and ``frame``: metric -> ``value``, ``low``, ``high``, and ``note`` where there is something to say;
+* ``conditions``: ``before``; with fine-tuning ``before_tested``, ``before_calibrated``, ``after``,
+  ``after_old_threshold``; with base data ``reference``, ``base_before``, ``base_after``. Each has ``n`` (``fakes``,
+  ``reals``, ``all``: clips, frames, people) and ``video`` and ``frame``: metric -> ``value``, ``low``, ``high``, and
+  ``note`` where there is something to say;
 * ``changes``: ``drop``, ``recovery``, ``recovery_share``, ``forgetting``, as far as they can be given, by level and
   metric in the same way; positive means worse for drop and forgetting, better for recovery, whatever the metric;
 * ``resampling``: by level and data drawn (``stress``, ``base``, ``both``): people, resamples, redrawn;
 * ``claims``: what the card claims beside what was found;
 * ``finetune``: ``done``, ``reason`` (why not), ``scheme`` (see :mod:`stress.data.splits`), ``folds`` (people held out,
-  what was tested and trained on, threshold), ``left_out`` (fakes that were not tested);
-* ``clips``: one row a stress clip: people, frames, mean score and call before and after, fold, matched real;
+  what was tested and trained on, ``threshold`` and those of all seeds), ``strategy``, ``seeds``, ``left_out`` (fakes
+  that were not tested);
+* ``clips``: one row a stress clip: people, frames (scored; ``frames_missed`` without a face, ``frames_several_faces``),
+  compression, score and call before and after (mean of the seeds, and ``after_by_seed``), fold, matched real;
 * ``audit``: shortcuts, see :func:`stress.evaluation.audit.audit`; ``warnings``: what to read before quoting a figure;
 * ``excluded`` (clip, label, path, reason) and ``failures`` (what, reason).
 
@@ -22,16 +25,17 @@ Some results have more; a reader does without. An estimate is ``value``, ``low``
 
 * ``gate``: ``asked``, ``passed`` (or null), ``tolerance``, ``reason``, ``rows`` (level, metric, claimed, found, low,
   high, fine): whether the detector reaches on its own kind of data what its card claims;
-* ``strategies``: for each way of fine-tuning ``name``, ``layers``, ``replay``, ``seeds``, ``main``, ``conditions``
-  (``after``, ``base_after``), ``changes`` (``recovery``, ``recovery_share``, ``forgetting``), ``p`` (permutation
-  p-value of the recovery by level and metric), ``by_seed`` (seed, after_auc, base_after_auc). The main one is also
-  what stands in ``conditions`` and ``changes`` above;
+* ``strategies``: for each way of fine-tuning ``name``, ``label``, ``layers``, ``replay``, ``seeds``, ``main``,
+  ``conditions`` (``after``, ``base_after``), ``changes`` (``recovery``, ``recovery_share``, ``forgetting``), ``p``
+  (exchange tests of recovery and forgetting, :mod:`stress.evaluation.exchange`), ``by_seed`` (seed, after_auc,
+  base_after_auc). The main one is also what stands in ``conditions`` and ``changes`` above;
 * ``ladder``: from crude to best ``stage``, ``n``, ``before``, ``after`` and ``step`` (metrics or null; step: before
   minus the stage before it);
 * ``robustness``: ``mode`` (faithful, corrected), ``faces`` (clean, again), ``rows`` (family, name, label, level with
   0 for untouched, setting, phase, n, and ``video``: estimates);
-* in ``audit``: ``probes``, ``shuffled``, ``processed_real``, ``names``, ``suspect``;
-* ``hashes``: sha256 of the ``detector`` and of every one of the ``clips``.
+* in ``audit``: ``probes``, ``shuffled``, ``processed_real`` (after fine-tuning where there is an after) and
+  ``processed_real_before``, ``names``, ``notes``, ``suspect``;
+* ``hashes``: sha256 of the ``detector`` and of every one of the ``clips`` (label and id).
 """
 
 from __future__ import annotations

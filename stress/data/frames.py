@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
 from faceswap_hq.errors import UserError
+from faceswap_hq.files import sha256_file
 from stress.data.layouts.checking import natural, regular, shown_path
 from stress.data.layouts.clip import PICTURE_SUFFIXES, Clip
 
@@ -41,6 +44,24 @@ def pictures_of(clip: Clip | Path, wanted: int) -> tuple[int, list[tuple[int, Pa
         key=natural,
     )
     return len(names), [(number, path / names[number]) for number in evenly_spaced(len(names), wanted)]
+
+
+def content_hash(clip: Clip) -> str:
+    """SHA-256 of a clip's file, or over those of all its pictures in their order.
+
+    Raises:
+        UserError: A file is missing, or is none.
+    """
+    if not clip.path.is_dir():
+        return _file_hash(clip.path)
+    pictures = pictures_of(clip, sys.maxsize)[1]
+    return hashlib.sha256("".join(_file_hash(path) for _, path in pictures).encode()).hexdigest()
+
+
+def _file_hash(path: Path) -> str:
+    if not regular(path):
+        raise UserError(f"{shown_path(path)} is missing.")
+    return sha256_file(path)
 
 
 def is_pictures(path: Path) -> bool:

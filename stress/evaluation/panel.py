@@ -6,11 +6,9 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from faceswap_hq.files import sha256_file
-from stress.data.layouts import PICTURE_SUFFIXES, Clip
+from stress.data.layouts import Clip
 from stress.evaluation.comparison import Key
 from stress.evaluation.out_of_fold import Scorer
 from stress.results import as_record, json_safe
@@ -61,11 +59,3 @@ def fingerprint(detector: Any) -> str | None:
         return None
     digest.update(whole.encode())
     return digest.hexdigest()
-
-
-def content_hash(path: Path) -> str:
-    """SHA-256 of a file, or of the pictures in a folder in the order of their names."""
-    if not path.is_dir():
-        return sha256_file(path)
-    pictures = sorted(item for item in path.iterdir() if item.suffix.lower() in PICTURE_SUFFIXES)
-    return hashlib.sha256("".join(sha256_file(item) for item in pictures).encode()).hexdigest()

@@ -11,8 +11,9 @@ import numpy as np
 
 from faceswap_hq.errors import UserError
 from stress.data.crops import Excluded
+from stress.data.frames import content_hash
 from stress.data.layouts import Clip
-from stress.evaluation.panel import Panel, content_hash, fingerprint
+from stress.evaluation.panel import Panel, fingerprint
 from stress.evaluation.perturbations import ClipKey, Perturbation
 from stress.evaluation.perturbed_crops import AFTER, BEFORE, Detect, Looked, look, perturbed_crops
 from stress.evaluation.robustness_figures import Scored
@@ -89,7 +90,7 @@ class PerturbedScores:
         askers = list(self._askers(clip))
         done = 0
         try:
-            content = content_hash(clip.path)
+            content = content_hash(clip)
             for job in self.jobs if askers else ():
                 facts = self._facts(clip, content, job)
                 asked = [_Asked(key_of(facts | known), store, *place) for place, known, store in askers]
