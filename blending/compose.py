@@ -394,10 +394,6 @@ def _correct(
 
 def _write(out: Array, area: Array, source: Array, alpha: Array, domain: Array) -> None:
     """Composite into ``out``, where alpha is above 0 only."""
-    _, source = cv2.threshold(source, 0.0, 0.0, cv2.THRESH_TOZERO)
-    _, source = cv2.threshold(source, 1.0, 1.0, cv2.THRESH_TRUNC, dst=source)
     # OpenCV blends float32 several times as fast as uint8
-    blended = cv2.blendLinear(source, _as_float(area), alpha, 1 - alpha)
-    if out.dtype == np.uint8:
-        blended = cv2.convertScaleAbs(blended, alpha=255.0)
-    cv2.copyTo(blended, domain, out)
+    blended = cv2.blendLinear(np.clip(source, 0.0, 1.0), _as_float(area), alpha, 1 - alpha)
+    cv2.copyTo(cv2.convertScaleAbs(blended, alpha=255.0) if out.dtype == np.uint8 else blended, domain, out)
