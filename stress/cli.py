@@ -85,6 +85,10 @@ def stress(
         return
     if detector is None or fakes is None:
         raise typer.BadParameter("missing: give a detector and fakes", param_hint="--detector / --fakes")
+    if quick and seeds != 3:
+        raise typer.BadParameter("--quick is one seed; leave it or --seeds away")
+    if not finetune and (strategies or quick or seeds != 3):
+        raise typer.BadParameter("--no-finetune leaves nothing for --strategies, --seeds and --quick")
     settings = _settings(
         seed=seed, finetune=finetune, video_score=video_score, gate=not ignore_gate, gate_tolerance=gate_tolerance,
         seeds=1 if quick else seeds, shuffles=0 if quick else 1,
@@ -112,7 +116,7 @@ def stress(
     if wanted:
         from stress.robustness import RobustnessSettings, add_robustness
 
-        how = RobustnessSettings(mode=mode, frames_per_clip=frames_per_clip, seed=seed)
+        how = RobustnessSettings(mode=mode, frames_per_clip=frames_per_clip, video_score=video_score, seed=seed)
         clips = [item.clip for item in (*found.fakes, *found.reals)]
         outcome = add_robustness(outcome, model, clips, wanted, output, how, device=device)
     files = save(outcome, output, crops=[*found.fakes, *found.reals])
@@ -153,6 +157,10 @@ def matrix(
     from stress.summary import show_matrix
 
     named = {}
+    if not _parts(detectors):
+        raise typer.BadParameter("no detector is named", param_hint="--detectors")
+    if not finetune and (strategies or seeds != 3):
+        raise typer.BadParameter("--strategies and --seeds need --finetune")
     for text in _parts(detectors):
         name, _, path = text.rpartition("=")
         name = name or path.removeprefix("hf:").rstrip("/").rpartition("/")[2].removesuffix(Path(path).suffix)
@@ -166,7 +174,7 @@ def matrix(
     show_matrix(found)
     say(f"{output / 'matrix.json'}, {output / 'matrix.csv'}, and each experiment under {output / 'cells'}")
     if any("failed" in cell for cell in found["cells"]):
-        raise typer.Exit(1)
+        raise typer.Exit(2)
 
 
 @app.command()
@@ -298,9 +306,12 @@ def _perturbations(names: str, levels: str, mode: str) -> list[Perturbation]:
     from stress.evaluation.perturbations import parse_levels, select
 
     try:
-        return list(select(names.split(","), parse_levels(levels), mode))
+        found = list(select(names.split(","), parse_levels(levels), mode))
     except ValueError as error:
         raise typer.BadParameter(str(error)) from None
+    if not found:
+        raise typer.BadParameter(f"{names} has no level {levels}")
+    return found
 
 
 def _parts(values: list[str]) -> list[str]:

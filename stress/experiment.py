@@ -198,7 +198,7 @@ def run(
     found = figures(first, people, settings.bootstrap)
     strategies = records.strategies(tuned, main, found, scores, people, settings.bootstrap) if main else []
     audit = leakage.leakage(crops, base, first, settings, progress)
-    if folds.folds and settings.shuffles:
+    if main is not None and settings.shuffles:
         leakage.add_shuffled(
             audit, detector, crops, folds.folds, training, settings,
             finetune=finetune, failures=failures, progress=progress, store=store,
@@ -222,7 +222,9 @@ def run(
         "strategies": strategies,
         "ladder": ladder.figures(list(rungs or {}), first, people, settings.bootstrap),
         "claims": records.claims(detector.card, found["conditions"]),
-        "finetune": records.finetuning(folds, tuned[main] if main else FoldScores(), clips, main),
+        "finetune": records.finetuning(
+            folds, tuned[main] if main else FoldScores(), clips, main, tried=bool(tuned)
+        ),
         "clips": records.clip_table(crops, first, settings.video_score),
         "audit": audit,
         "hashes": records.hashes(detector.card, [*crops, *base]),

@@ -16,9 +16,11 @@ from faceswap_hq.files import read_json, write_bytes, write_json
 from stress.evaluation.store import FoldStore
 from stress.experiment import ExperimentSettings, run, save
 from stress.gather import gather
+from stress.records import hashes
 from stress.results import as_record, json_safe
 
 if TYPE_CHECKING:
+    from stress.data.crops import Crops
     from stress.detectors import Detector
 
 FORMAT = "faceswap-hq stress matrix"
@@ -110,9 +112,10 @@ def run_matrix(
                 folder = output / "cells" / f"{_plain(name)}--{_plain(dataset.name)}"
                 say(f"{name} on {dataset.name}")
                 cell |= _cell(detector, dataset, folder, settings, frames, base, warn)
-            except UserError as error:
-                cell |= {"failed": error.message}
-                warn(f"{name} on {dataset.name}: {error.message}")
+            except (UserError, RuntimeError, MemoryError) as error:
+                reason = error.message if isinstance(error, UserError) else (str(error).splitlines() or ["failed"])[0]
+                cell |= {"failed": reason}
+                warn(f"{name} on {dataset.name}: {reason}")
             cells.append(cell)
             found = {"format": FORMAT, "version": VERSION, "settings": json_safe(as_record(settings)), "cells": cells}
             write_json(output / "matrix.json", found)
@@ -131,8 +134,9 @@ def _cell(
 ) -> dict[str, Any]:
     found = gather(detector.card, dataset.fakes, dataset.reals, base=base, frames=frames, warn=warn)
     store = FoldStore(folder / "fine-tunings")
-    asked = {"fakes": found.fakes, "reals": found.reals, "base": found.base}
-    key = store.key(detector, settings.training, repr(settings), -1, [], asked)
+    asked = {"fakes": found.fakes, "reals": found.reals, "base": found.base, "controls": found.controls}
+    facts = repr((settings, [(item.clip.id, item.reason) for item in found.excluded], hashes(None, _clips(asked))))
+    key = store.key(detector, settings.training, facts, -1, [], asked)
     known = _known(folder / "results.json", key)
     if known is None:
         outcome = run(
@@ -145,7 +149,7 @@ def _cell(
     return {
         "results": f"cells/{folder.name}/results.json",
         "n": conditions["before"]["n"],
-        "suspect": bool(known["audit"]["warnings"]),
+        "suspect": bool(known["audit"]["suspect"]),
         **{
             name: {level: {metric: part[level][metric] for metric in METRICS} for level in ("video", "frame")}
             for name, part in conditions.items()
@@ -161,7 +165,14 @@ def _known(path: Path, key: str | None) -> dict[str, Any] | None:
         results = read_json(path)
     except UserError:
         return None
-    return results if isinstance(results, dict) and results.get("key") == key else None
+    if not isinstance(results, dict) or results.get("key") != key or results.get("failures"):
+        return None  # what failed for want of memory, say, is tried again
+    whole = isinstance(results.get("conditions"), dict) and isinstance(results.get("audit"), dict)
+    return results if whole and "before" in results["conditions"] else None
+
+
+def _clips(asked: Mapping[str, Sequence[Crops]]) -> list[Crops]:
+    return [item for items in asked.values() for item in items]
 
 
 def _plain(name: str) -> str:

@@ -11,9 +11,9 @@ import pandas as pd
 from faceswap_hq.errors import UserError
 from stress.data.frames import content_hash
 from stress.data.splits import Split
-from stress.evaluation.comparison import LEVELS, Bootstrap, People, both_labels, figures, keys_of
+from stress.evaluation.comparison import LEVELS, Bootstrap, People, base_tables, both_labels, figures, keys_of
 from stress.evaluation.exchange import exchange_test
-from stress.evaluation.metrics import METRICS, auc, curve, to_videos
+from stress.evaluation.metrics import METRICS, align, auc, curve, to_videos
 from stress.evaluation.out_of_fold import FoldScores, key_of
 from stress.strategies import Strategy
 
@@ -80,9 +80,13 @@ def _exchange(scores: pd.DataFrame, people: People, bootstrap: Bootstrap) -> flo
     after = to_videos(scores[scores.phase == "after"], bootstrap.video_score)
     if not len(after):
         return None
-    # Each clip's score by each seed, the mean over the folds whose detectors were asked about it
+    after = pd.concat([align(part) for _, part in after.groupby("seed")])
+    # Each clip's score by each detector where all were asked about the same clips, otherwise by each seed (the mean
+    # over the folds asked about it)
     table = after.assign(key=pd.Series(keys_of(after), after.index, dtype=object))
-    table = table.pivot_table(index="key", columns="seed", values="score").dropna()
+    detectors = table.pivot_table(index="key", columns=["seed", "fold"], values="score").dropna()
+    seeds = table.pivot_table(index="key", columns="seed", values="score").dropna()
+    table = detectors if len(detectors) == len(seeds) else seeds
     known = dict(zip(keys_of(before), before.score, strict=True))
     keys = [key for key in table.index if key in known]
     labels = np.array([key[2] for key in keys])
@@ -101,18 +105,22 @@ def _by_seed(scores: pd.DataFrame, video_score: str) -> list[dict[str, Any]]:
         row: dict[str, Any] = {"seed": int(seed)}
         for name, group in (("after_auc", "stress"), ("base_after_auc", "base")):
             table = part[part.group == group]
-            row[name] = None
-            if both_labels(table):
-                videos = to_videos(table, video_score)
-                row[name] = round(float(auc(curve(videos.score, videos.label))[0]), 6)
+            tables = base_tables(table) if group == "base" else (table,)
+            videos = [align(to_videos(each, video_score)) for each in tables if both_labels(each)]
+            areas = [float(auc(curve(each.score, each.label))[0]) for each in videos]
+            row[name] = round(float(np.mean(areas)), 6) if areas else None
         rows.append(row)
     return rows
 
 
-def finetuning(folds: Split, tuned: FoldScores, clips: Sequence[Clip], main: Strategy | None) -> dict[str, Any]:
+def finetuning(
+    folds: Split, tuned: FoldScores, clips: Sequence[Clip], main: Strategy | None, *, tried: bool
+) -> dict[str, Any]:
     """What was done to fine-tune by the main strategy, fold by fold, and what was left out."""
     done = main is not None
-    reason = folds.reason or ("" if done else "the fine-tuned detectors scored no fake beside a real")
+    reason = folds.reason
+    if not reason and not done:
+        reason = "every fine-tuning failed or scored no fake beside a real" if tried else "replay needs base data"
     by_fold: dict[int, list[dict[str, Any]]] = {}
     for report in tuned.reports:
         by_fold.setdefault(report["fold"], []).append(report)
@@ -150,7 +158,8 @@ def hashes(card: Any, crops: Sequence[Crops]) -> dict[str, Any]:
     found: dict[str, Any] = {"detector": getattr(card, "sha256", None), "clips": {}}
     for item in crops:
         try:
-            found["clips"][f"{'fake' if item.clip.label else 'real'} {item.clip.id}"] = content_hash(item.clip)
+            clip = item.clip
+            found["clips"][f"{clip.dataset}: {'fake' if clip.label else 'real'} {clip.id}"] = content_hash(clip)
         except (UserError, OSError):
             continue
     return found
@@ -164,10 +173,12 @@ def clip_table(crops: Sequence[Crops], scores: pd.DataFrame, video_score: str) -
     later: dict[Any, list[dict[str, Any]]] = {}
     for key, row in zip(keys_of(after), after.to_dict("records"), strict=True):
         later.setdefault(key, []).append({str(name): value for name, value in row.items()})
-    real_of = {item.clip.source_clip: item.clip.id for item in crops if item.clip.label == 0}
+    real_of = {item.clip.source_clip: item.clip for item in crops if item.clip.label == 0}
+    same = {(item.clip.source_clip, item.clip.id): item.clip for item in crops if item.clip.label == 0}
     rows = []
     for item in crops:
         clip, old, new = item.clip, first[key_of(item, "stress")], later.get(key_of(item, "stress"), [])
+        real = same.get((clip.source_clip, clip.id), real_of.get(clip.source_clip)) if clip.label else None
         called = [row["score"] >= row["threshold"] for row in new]
         rows.append(
             {
@@ -181,7 +192,8 @@ def clip_table(crops: Sequence[Crops], scores: pd.DataFrame, video_score: str) -
                 "frames_missed": item.missed,
                 "frames_several_faces": item.several,
                 "compression": clip.compression,
-                "matched_real": real_of.get(clip.source_clip) if clip.label else None,
+                "matched_real": real.id if real else None,
+                "matched_real_dataset": real.dataset if real else None,
                 "before": float(old["score"]),
                 "called_fake_before": bool(old["score"] >= old["threshold"]),
                 "fold": int(new[0]["fold"]) if new else None,

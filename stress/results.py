@@ -92,11 +92,12 @@ def save(outcome: Outcome, directory: str | Path, crops: Sequence[Crops] = ()) -
 
     directory = Path(directory)
     paths = [directory / name for name in ("results.json", "scores.parquet", "report.html")]
-    write_json(paths[0], outcome.results)
     with atomic_path(paths[1]) as temporary:
         outcome.scores.to_parquet(temporary, index=False)
     write_report(outcome.results, outcome.scores, paths[2], crops=crops)
-    return paths + write_tables(outcome.results, outcome.scores, directory)
+    tables = write_tables(outcome.results, outcome.scores, directory)
+    write_json(paths[0], outcome.results)  # last: where it is, the others are too
+    return paths + tables
 
 
 def environment() -> dict[str, str]:

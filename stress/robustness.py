@@ -21,6 +21,7 @@ from faceswap_hq.files import lock_beside, write_bytes, write_json
 from stress.data.layouts import Clip
 from stress.evaluation.codecs import check_encoder
 from stress.evaluation.comparison import keys_of
+from stress.evaluation.metrics import VIDEO_SCORES
 from stress.evaluation.out_of_fold import Progress
 from stress.evaluation.panel import Panel, clip_key
 from stress.evaluation.perturbations import MODES, Perturbation
@@ -43,6 +44,7 @@ class RobustnessSettings:
             perturbations themselves are given.
         faces: ``"clean"``: where the untouched clip has them; ``"again"``: looked for in the perturbed frames.
         frames_per_clip: Frames looked at, spread over each clip, at least 1.
+        video_score: How a video's score is made of its frames', see :data:`stress.evaluation.metrics.VIDEO_SCORES`.
         resamples: Resamples of the people behind every interval, at least 100.
         confidence: Nominal coverage, in (0, 1).
         seed: Of the perturbations and the intervals, at least 0.
@@ -51,6 +53,7 @@ class RobustnessSettings:
     mode: str = "corrected"
     faces: str = "clean"
     frames_per_clip: int = 16
+    video_score: str = "mean"
     resamples: int = 1000
     confidence: float = 0.95
     seed: int = 0
@@ -60,6 +63,7 @@ class RobustnessSettings:
             "mode": self.mode in MODES,
             "faces": self.faces in FACES,
             "frames_per_clip": self.frames_per_clip >= 1,
+            "video_score": self.video_score in VIDEO_SCORES,
             "resamples": self.resamples >= 100,
             "confidence": 0 < self.confidence < 1,
             "seed": self.seed >= 0,
@@ -214,7 +218,8 @@ def add_robustness(
     with lock_beside(directory / "robustness-scores.jsonl", wait=False):
         store = ScoreStore(directory / "robustness-scores.jsonl")
         found = measure_robustness(panels, clips, perturbations, settings, store=store)
-    return replace(outcome, results={**outcome.results, "robustness": found.results})
+    about = f"{outcome.results['finetune']['strategy']}, seed 0" if outcome.detectors else None
+    return replace(outcome, results={**outcome.results, "robustness": {**found.results, "after": about}})
 
 
 def save_robustness(found: Robustness, directory: str | Path, **about: Any) -> list[Path]:

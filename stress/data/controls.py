@@ -38,7 +38,7 @@ def read_controls(folder: str | Path) -> list[Clip]:
 
 
 def _inside(folder: Path, name: Any) -> Path:
-    if not isinstance(name, str) or not (folder / name).resolve().is_relative_to(folder.resolve()):
+    if not isinstance(name, str) or "\0" in name or not (folder / name).resolve().is_relative_to(folder.resolve()):
         raise UserError(f"{folder / MANIFEST} points outside its folder: {name!r}.", "Such a manifest is not read.")
     if not (folder / name).is_file():
         raise UserError(f"{folder / MANIFEST} names {name}, which is missing.", "Render it again or remove the entry.")

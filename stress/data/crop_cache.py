@@ -7,17 +7,16 @@ import io
 import json
 import zipfile
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 
 import cv2
 import numpy as np
 
-from faceswap_hq.errors import UserError
-from faceswap_hq.files import sha256_file, write_bytes
+from faceswap_hq.files import write_bytes
 from faceswap_hq.places import cache_dir
 from stress.data.faces import CropSettings
-from stress.data.frames import is_pictures, pictures_of
-from stress.data.layouts.checking import regular, shown_path
+from stress.data.frames import file_hash, is_pictures, pictures_of
 from stress.data.layouts.clip import Clip
 
 VERSION = 2  # of what is cut out: 2 follows one person through a clip
@@ -47,7 +46,7 @@ def cache_file(clip: Clip, card: CropSettings, frames_per_clip: int) -> Path:
         UserError: The clip is missing or not made of regular files.
     """
     settings = {
-        "version": VERSION,
+        "version": [VERSION, *(version(name) for name in ("mediapipe", "av", "numpy")), cv2.__version__],
         "content": _content(clip, frames_per_clip),
         "frames": frames_per_clip,
         "size": card.input_size,
@@ -61,15 +60,9 @@ def cache_file(clip: Clip, card: CropSettings, frames_per_clip: int) -> Path:
 def _content(clip: Clip, wanted: int) -> str:
     """Of a folder of pictures: how many there are, and the content of those that are looked at."""
     if not is_pictures(clip.path):
-        return _hash(clip.path)
+        return file_hash(clip.path)
     count, pictures = pictures_of(clip, wanted)
-    return hashlib.sha256(f"{count}".encode() + "".join(_hash(path) for _, path in pictures).encode()).hexdigest()
-
-
-def _hash(path: Path) -> str:
-    if not regular(path):
-        raise UserError(f"{shown_path(path)} is missing.")
-    return sha256_file(path)
+    return hashlib.sha256(f"{count}".encode() + "".join(file_hash(path) for _, path in pictures).encode()).hexdigest()
 
 
 def read_cache(path: Path, size: int) -> Cut | None:
@@ -82,7 +75,10 @@ def read_cache(path: Path, size: int) -> Cut | None:
         return None
     if len(frames) == 0:
         return Cut(frames=frames, images=np.zeros((0, size, size, 3), np.uint8), missed=missed, several=several)
-    column = cv2.imdecode(picture, cv2.IMREAD_COLOR)
+    try:
+        column = cv2.imdecode(picture, cv2.IMREAD_COLOR)
+    except cv2.error:
+        return None
     if column is None or column.shape != (len(frames) * size, size, 3):
         return None
     images = cv2.cvtColor(column, cv2.COLOR_BGR2RGB).reshape(-1, size, size, 3)
@@ -95,7 +91,9 @@ def write_cache(path: Path, cut: Cut) -> None:
     picture = np.zeros(0, np.uint8)
     if len(cut.frames):
         column = cv2.cvtColor(cut.images.reshape(-1, size, 3), cv2.COLOR_RGB2BGR)
-        picture = cv2.imencode(".png", column, [cv2.IMWRITE_PNG_COMPRESSION, 1])[1]
+        done, picture = cv2.imencode(".png", column, [cv2.IMWRITE_PNG_COMPRESSION, 1])
+        if not done:  # a picture may have a million rows: so many faces are cut out anew each time
+            return
     buffer = io.BytesIO()
     np.savez(buffer, frames=cut.frames, picture=picture, counts=np.array([cut.missed, cut.several]))
     write_bytes(path, buffer.getvalue())

@@ -53,12 +53,17 @@ def content_hash(clip: Clip) -> str:
         UserError: A file is missing, or is none.
     """
     if not clip.path.is_dir():
-        return _file_hash(clip.path)
+        return file_hash(clip.path)
     pictures = pictures_of(clip, sys.maxsize)[1]
-    return hashlib.sha256("".join(_file_hash(path) for _, path in pictures).encode()).hexdigest()
+    return hashlib.sha256("".join(file_hash(path) for _, path in pictures).encode()).hexdigest()
 
 
-def _file_hash(path: Path) -> str:
+def file_hash(path: Path) -> str:
+    """SHA-256 of a regular file.
+
+    Raises:
+        UserError: It is missing, or none.
+    """
     if not regular(path):
         raise UserError(f"{shown_path(path)} is missing.")
     return sha256_file(path)

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from stress.evaluation.estimates import Estimate
-from stress.evaluation.metrics import CLIP_KEY, METRICS, Array, to_videos
+from stress.evaluation.metrics import CLIP_KEY, METRICS, Array, align, to_videos
 from stress.evaluation.statistics import Sample, intervals, strata_of
 
 #: What each term means; shown in the report and kept in results.json.
@@ -21,10 +21,12 @@ DEFINITIONS = {
     "before": "The untouched detector on the stress fakes and their reals.",
     "before_tested": "Before, on the clips that are tested after fine-tuning; recovery starts from here.",
     "after": "Out-of-fold: each clip scored by a detector fine-tuned on clips of other people and other source clips, "
-    "called by that detector's own threshold. With several seeds, the mean over their detectors.",
+    "called by that detector's own threshold; for AUC, AP, EER and TPR the folds' scores are pooled by how far their "
+    "log odds lie above it. With several seeds, the mean over their detectors.",
     "after_old_threshold": "After, called by the untouched detector's threshold.",
-    "before_calibrated": "Before, on the same clips, called by the threshold that suits the untouched detector best "
-    "(highest TPR - FPR) on the clips that the fold was fine-tuned on: what new data are worth without training.",
+    "before_calibrated": "Before, on the same clips, called by the threshold that suits the untouched detector's video "
+    "scores best (highest TPR - FPR) on the clips that the fold was fine-tuned on: what new data are worth without "
+    "training.",
     "drop": "Reference minus before. Positive: the stress fakes are harder than what the detector was made for.",
     "recovery": "After minus before, on the same clips. Positive: fine-tuning helped on people it never saw.",
     "recovery_share": "Recovery as a share of the drop, on the same clips; only where the drop is surely above 0.",
@@ -180,12 +182,13 @@ def measure(
 
 def _sample(table: pd.DataFrame, number: Mapping[Key, int], level: str, video_score: str) -> Sample:
     rows = table[[*CLIP_KEY, "fold", "frame", "score", "threshold"]]
-    rows = to_videos(rows, video_score) if level == "video" else rows
+    rows = align(to_videos(rows, video_score) if level == "video" else rows)
     return Sample(
         scores=rows.score.to_numpy(np.float64),
         labels=rows.label.to_numpy(np.int64),
         clip=np.array([number[key] for key in keys_of(rows)], np.int64),
         thresholds=rows.threshold.to_numpy(np.float64),
+        probabilities=rows.probability.to_numpy(np.float64),
     )
 
 
@@ -264,16 +267,16 @@ def figures(scores: pd.DataFrame, people: People, bootstrap: Bootstrap) -> dict[
             "after": Condition(tables=seeds),
             "after_old_threshold": Condition(tables=tuple(part.assign(threshold=old) for part in seeds)),
         }
-        calibrated = _calibrated(tested[0], seeds[0])
+        calibrated = _calibrated(tested[0], after)
         if calibrated is not None:
             conditions["before_calibrated"] = Condition(tables=(calibrated,))
         changes["recovery"] = ("after", "before_tested", 1)
     own: dict[str, Condition] = {}
     if both_labels(base):
         own["reference"] = Condition(tables=(base,))
-    folds = tuple(table for _, part in base_after.groupby("seed") for table in _base_tables(part))
+    folds = tuple(table for _, part in base_after.groupby("seed") for table in base_tables(part))
     if own and folds:
-        own["base_before"] = Condition(tables=_same_clips_each(base, folds))
+        own["base_before"] = Condition(tables=_as_often(base, folds))
         own["base_after"] = Condition(tables=folds)
 
     groups = [{key: who for key, who in people.items() if key[0] == group} for group in ("stress", "base")]
@@ -327,7 +330,7 @@ def _drops(
     return {name: found[name] for name in ("drop", "recovery_share") if name in found}, drawn
 
 
-def _base_tables(after: pd.DataFrame) -> tuple[pd.DataFrame, ...]:
+def base_tables(after: pd.DataFrame) -> tuple[pd.DataFrame, ...]:
     """Base scores after fine-tuning: a table a fold where all saw the same clips, otherwise one for all."""
     if not both_labels(after):
         return ()
@@ -349,3 +352,12 @@ def _same_clips_each(table: pd.DataFrame, like: Sequence[pd.DataFrame]) -> tuple
     """The clips of each of several tables; once where all have the same ones."""
     same = len({frozenset(keys_of(part)) for part in like}) == 1
     return tuple(_same_clips(table, part) for part in (like[:1] if same else like))
+
+
+def _as_often(table: pd.DataFrame, like: Sequence[pd.DataFrame]) -> tuple[pd.DataFrame, ...]:
+    """The clips of each of several tables, once for every fold that scored them: what is compared weighs alike."""
+    if all(part.fold.nunique() == 1 for part in like):
+        return _same_clips_each(table, like)
+    return tuple(
+        pd.concat([_same_clips(table, mine).assign(fold=fold) for fold, mine in part.groupby("fold")]) for part in like
+    )

@@ -41,11 +41,11 @@ def exchange_test(
         seed: Of the draws.
 
     Returns:
-        p in (0, 1], or None with fewer than 5 units, of which no outcome could reach 0.05.
+        p in (0, 1], or None with fewer than 6 units, of which no outcome could reach 0.05.
     """
     y = np.asarray(labels).astype(bool)
     names, unit = np.unique(np.asarray(units), return_inverse=True)
-    if len(names) < 5:
+    if len(names) < 6:
         return None
     a = rankdata(np.asarray(first, np.float64))
     b = rankdata(np.atleast_2d(np.asarray(second, np.float64)), axis=1)

@@ -30,26 +30,31 @@ def judge(
 
     Returns:
         JSON-able: ``asked`` (whether there was something to compare), ``passed`` (None where not), ``tolerance``,
-        ``rows`` (level, metric, claimed, found, low, high, fine) and ``reason`` (for the person, empty when passed).
+        ``rows`` (level, metric, claimed, found, low, high, fine) and ``reason`` (for the person; when passed, what
+        could not be checked).
     """
     wanted = _claims(claims)
     found: dict[str, Any] = {"asked": False, "passed": None, "tolerance": tolerance, "rows": [], "reason": ""}
     if not wanted:
         return found | {"reason": "the card claims nothing (base_metrics) that could be checked"}
     if reference is None:
-        return found | {"reason": "no data of the detector's own kind were given"}
+        return found | {"reason": "no reals and fakes of the detector's own kind were given"}
+    unsaid: list[str] = []
     for level, metric, claimed in wanted:
         figure = reference[level][metric]
         if figure["value"] is None:
+            unsaid.append(f"{level} {MEANING[metric][0]}")
             continue
         short = METRICS[metric] * (claimed - figure["value"])
         row = {"level": level, "metric": metric, "claimed": claimed, "found": figure["value"]}
-        found["rows"].append(row | {"low": figure["low"], "high": figure["high"], "fine": short <= tolerance})
+        found["rows"].append(row | {"low": figure["low"], "high": figure["high"], "fine": short <= tolerance + 1e-9})
     if not found["rows"]:
         return found | {"reason": "the base data are too few for what the card claims"}
     found |= {"asked": True, "passed": all(row["fine"] for row in found["rows"])}
     if not found["passed"]:
         found["reason"] = " ".join(_sentence(row) for row in found["rows"] if not row["fine"])
+    elif unsaid:
+        found["reason"] = f"not checked, for want of base data: {', '.join(unsaid)}"
     return found
 
 

@@ -40,6 +40,7 @@ def figures(stages: Sequence[str], scores: pd.DataFrame, people: People, bootstr
         harder (None for the first).
     """
     tables: dict[str, Condition] = {}
+    scores = _on_every_rung(stages, scores)
     for number, stage in enumerate(stages):
         for phase in ("before", "after"):
             table = _with_reals(scores, stage, phase)
@@ -67,6 +68,24 @@ def figures(stages: Sequence[str], scores: pd.DataFrame, people: People, bootstr
         row = {name: found.get(f"{name}{number}") for name in ("before", "after", "step")}
         rows.append({"stage": stage, "n": counts(before.tables[0], people), **row})
     return rows
+
+
+def _on_every_rung(stages: Sequence[str], scores: pd.DataFrame) -> pd.DataFrame:
+    """Clips that have scores on every rung and, with an after, in both phases: all rungs rest on the same swaps."""
+    groups = {group(stage) for stage in stages}
+    rungs = scores[scores.group.isin(groups) & (scores.label == 1)]
+    sets = [set(part["clip"]) for _, part in rungs.groupby(["group", "phase"])]
+    fakes = set.intersection(*sets) if sets else set()
+    reals = scores[(scores.group == "stress") & (scores.label == 0)]
+    sets = [set(zip(part["dataset"], part["clip"], strict=True)) for _, part in reals.groupby("phase")]
+    kept = set.intersection(*sets) if sets else set()
+    mine = [
+        name in fakes if of in groups and label else (dataset, name) in kept
+        for of, label, dataset, name in zip(
+            scores["group"], scores["label"], scores["dataset"], scores["clip"], strict=True
+        )
+    ]
+    return scores[mine]
 
 
 def _with_reals(scores: pd.DataFrame, stage: str, phase: str) -> Condition | None:

@@ -46,6 +46,9 @@ MEANING: dict[str, tuple[str, str]] = {
 }
 
 
+#: Thresholds beyond these say that a fold found none worth having; its scale is not moved further than they do.
+_ANCHORS = (0.02, 0.98)
+
 #: What names a clip in a table of scores: a fake and its real may share an id, two data sets a name.
 CLIP_KEY = ["group", "dataset", "label", "clip"]
 
@@ -194,7 +197,11 @@ def youden_threshold(scores: ArrayLike, labels: ArrayLike) -> float:
 
 
 def evaluate(
-    scores: ArrayLike, labels: ArrayLike, threshold: ArrayLike, weights: ArrayLike | None = None
+    scores: ArrayLike,
+    labels: ArrayLike,
+    threshold: ArrayLike,
+    weights: ArrayLike | None = None,
+    probabilities: ArrayLike | None = None,
 ) -> dict[str, Array]:
     """Every metric of :data:`METRICS` for weights (B, n): name -> (B,).
 
@@ -203,6 +210,7 @@ def evaluate(
         labels: (n,) 1 = fake, 0 = real.
         threshold: The detector's own, or one for each score; "score >= threshold" means fake.
         weights: (B, n) non-negative, or None for all 1 (then B = 1).
+        probabilities: (n,) what calibration is measured on, where ``scores`` were moved (:func:`align`).
     """
     roc = curve(scores, labels, weights)
     return {
@@ -212,8 +220,34 @@ def evaluate(
         "tpr_at_1pct_fpr": tpr_at_fpr(roc, 0.01),
         "tpr_at_5pct_fpr": tpr_at_fpr(roc, 0.05),
         **at_threshold(scores, labels, threshold, weights),
-        "ece": calibration_error(scores, labels, weights),
+        "ece": calibration_error(scores if probabilities is None else probabilities, labels, weights),
     }
+
+
+def align(table: pd.DataFrame) -> pd.DataFrame:
+    """Scores of several folds' detectors on one scale: each by how far its log odds lie above its detector's threshold.
+
+    Every fold has a detector of its own, with a scale of its own; pooled as they are, a fold that scores everything
+    higher would spoil AUC, AP and EER though each detector orders its clips well. What they have in common is their
+    threshold, chosen on people held out from the fold's training. Rates at the threshold do not change.
+
+    Args:
+        table: ``score``, ``threshold`` and ``fold``.
+
+    Returns:
+        The table with moved scores, thresholds of 0.5 and the scores as they were under ``probability``; with one fold
+        the table itself with ``probability``.
+    """
+    table = table.assign(probability=table.score)
+    if table.fold.nunique() < 2 or table.threshold.nunique() < 2:
+        return table
+    score = np.clip(table.score.to_numpy(np.float64), 1e-9, 1 - 1e-9)
+    threshold = np.clip(table.threshold.to_numpy(np.float64), *_ANCHORS)
+    odds = np.log(score / (1 - score)) - np.log(threshold / (1 - threshold))
+    called = table.score.to_numpy() >= table.threshold.to_numpy()
+    moved = 1 / (1 + np.exp(-odds))
+    moved = np.where(called, np.maximum(moved, 0.5), np.minimum(moved, np.nextafter(0.5, 0)))  # rates stay, to the bit
+    return table.assign(score=moved, threshold=0.5)
 
 
 #: How a video's score is made of its frames' scores.

@@ -308,8 +308,8 @@ def _kept(
 
 
 def _calibrated(before: pd.DataFrame | None, seen: Sequence[Crops]) -> float:
-    """The untouched detector's threshold with the highest Youden index on the clips a fold was fine-tuned on."""
-    from stress.evaluation.metrics import youden_threshold
+    """The threshold with the highest Youden index of the untouched detector's videos that a fold was fine-tuned on."""
+    from stress.evaluation.metrics import to_videos, youden_threshold
 
     if before is None:
         return float("nan")
@@ -318,4 +318,5 @@ def _calibrated(before: pd.DataFrame | None, seen: Sequence[Crops]) -> float:
     part = before[mine]
     if set(part.label) != {0, 1}:
         return float("nan")
-    return youden_threshold(part.score.to_numpy(), part.label.to_numpy())
+    videos = to_videos(part)
+    return youden_threshold(videos.score.to_numpy(), videos.label.to_numpy())

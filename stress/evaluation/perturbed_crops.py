@@ -18,6 +18,7 @@ from fractions import Fraction
 import numpy as np
 
 from stress.data.crops import Crops, CropSettings, crop_face, sample_frames
+from stress.data.faces import same_person
 from stress.data.layouts import PICTURE_SUFFIXES, Clip
 from stress.evaluation.perturbations import ClipKey, Perturbation, needs_time
 from stress.evaluation.perturbations.catalogue import Numbered
@@ -43,20 +44,23 @@ class Looked:
 
 
 def look(clip: Clip, frames_per_clip: int, detect: Detect) -> Looked:
-    """Read the frames that are looked at and find the largest face in each.
+    """Read the frames that are looked at and find the face in each that the crops of the untouched clip follow.
 
     Raises:
         UserError: The clip cannot be decoded.
     """
-    frames = dict(sample_frames(clip.path, frames_per_clip))
-    found = {number: largest(detect(image)) for number, image in frames.items()}
-    faces = {number: face for number, face in found.items() if face is not None}
-    return Looked(clip=clip, frames=frames, faces=faces)
+    frames = dict(sample_frames(clip, frames_per_clip))
+    return Looked(clip=clip, frames=frames, faces=_followed((number, detect(frames[number])) for number in frames))
 
 
-def largest(faces: Sequence[np.ndarray]) -> np.ndarray | None:
-    """The face whose box has the longest side, or None."""
-    return max(faces, key=lambda face: float(np.ptp(face[:, :2], axis=0).max()), default=None)
+def _followed(found: Iterable[tuple[int, Sequence[np.ndarray]]]) -> dict[int, np.ndarray]:
+    """One person's face in each frame that has any: the same whom :mod:`stress.data.crops` takes."""
+    faces: dict[int, np.ndarray] = {}
+    last = None
+    for number, several in found:
+        if len(several):
+            faces[number] = last = same_person(several, last)
+    return faces
 
 
 def stretches(numbers: Iterable[int], before: int = BEFORE, after: int = AFTER) -> list[range]:
@@ -117,7 +121,8 @@ def perturbed_crops(
     frames = looked.frames.items() if perturbation is None else perturbed_frames(looked, perturbation, key)
     for number, image in frames:
         if detect is not None and perturbation is not None:
-            face = largest(detect(image))
+            several = detect(image)
+            face = same_person(several, looked.faces.get(number)) if len(several) else None
         else:
             face = _scaled(looked.faces.get(number), looked.frames[number].shape, image.shape)
         if face is not None:

@@ -12,12 +12,16 @@ import pandas as pd
 
 from stress.data.layouts import Clip
 from stress.evaluation.comparison import Bootstrap, Condition, People, both_labels, counts, keys_of, measure
+from stress.evaluation.panel import clip_key
 from stress.evaluation.perturbations import Perturbation
 
 METRICS = ("auc", "detection_rate", "false_alarm_rate")
 
 
 class _Settings(Protocol):
+    @property
+    def video_score(self) -> str: ...
+
     @property
     def resamples(self) -> int: ...
 
@@ -76,7 +80,11 @@ def robustness_rows(
         level 1 ``drop``: untouched minus perturbed on the same clips, positive where the perturbation does harm,
         whatever the metric. Where one label has nothing left, ``video`` is empty and ``note`` says so.
     """
-    bootstrap = Bootstrap(resamples=settings.resamples, confidence=settings.confidence, seed=settings.seed)
+    bootstrap = Bootstrap(
+        resamples=settings.resamples, confidence=settings.confidence, seed=settings.seed,
+        video_score=settings.video_score,
+    )  # fmt: skip
+    scored = _in_all_phases(scored)
     tables: dict[tuple[str, int], list[Scored]] = {}
     for item in scored:
         number = next(i for i, job in enumerate(jobs) if job is item.perturbation)
@@ -100,6 +108,15 @@ def robustness_rows(
             rows.append({**facts, "level": job.level, "setting": job.setting, "phase": phase, **figures})
             advance()
     return rows
+
+
+def _in_all_phases(scored: Sequence[Scored]) -> list[Scored]:
+    """Clips that every phase scored: before and after fine-tuning rest on the same ones."""
+    asked: dict[str, set[Any]] = {}
+    for item in scored:
+        asked.setdefault(item.phase, set()).add(clip_key(item.clip))
+    common = set.intersection(*asked.values()) if asked else set()
+    return [item for item in scored if clip_key(item.clip) in common]
 
 
 def _row(

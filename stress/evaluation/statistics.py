@@ -53,19 +53,21 @@ class Sample:
         labels: (n,) 1 = fake, 0 = real.
         clip: (n,) number of each observation's clip, an index into the weights.
         thresholds: (n,) the threshold of the detector that gave each score.
+        probabilities: (n,) the scores as the detectors gave them, where ``scores`` were moved; None where not.
     """
 
     scores: Array
     labels: NDArray[np.int64]
     clip: NDArray[np.int64]
     thresholds: Array
+    probabilities: Array | None = None
 
     def metrics(self, weights: ArrayLike) -> dict[str, Array]:
         """Every metric for clip weights (B, C): name -> (B,)."""
         weights = np.atleast_2d(np.asarray(weights, np.float64))
         step = max(1, _CHUNK // max(1, len(self.scores)))
         parts = [
-            evaluate(self.scores, self.labels, self.thresholds, weights[i : i + step, self.clip])
+            evaluate(self.scores, self.labels, self.thresholds, weights[i : i + step, self.clip], self.probabilities)
             for i in range(0, len(weights), step)
         ]
         return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}

@@ -11,9 +11,11 @@ from typing import Any
 
 import pandas as pd
 
+from faceswap_hq import __version__ as toolkit_version
 from faceswap_hq.errors import UserError
 from faceswap_hq.files import atomic_path, read_json, write_json
 from stress.data.crops import Crops
+from stress.results import version_of
 
 _VERSION = 1
 
@@ -47,7 +49,7 @@ class FoldStore:
             return None
         settings = asdict(training) if is_dataclass(training) and not isinstance(training, type) else repr(training)
         facts = {
-            "version": _VERSION,
+            "version": [_VERSION, toolkit_version, *(version_of(name) for name in ("torch", "timm", "numpy"))],
             "detector": [checksum, repr(detector.card)],
             "training": settings,
             "strategy": strategy,
@@ -69,9 +71,11 @@ class FoldStore:
         if not report.is_file() or (detector and not report.with_suffix(".safetensors").is_file()):  # written last
             return None
         try:
-            return pd.read_parquet(report.with_suffix(".parquet")), read_json(report)
+            scores, found = pd.read_parquet(report.with_suffix(".parquet")), read_json(report)
         except (UserError, OSError, ValueError):
             return None
+        whole = isinstance(found, dict) and {"fold", "seed", "threshold"} <= found.keys()
+        return (scores, found) if whole and {"score", "fold", "calibrated"} <= set(scores.columns) else None
 
     def put(self, key: str | None, scores: pd.DataFrame, report: Mapping[str, Any], detector: Any = None) -> None:
         """Keep what a fold gave, and the fine-tuned detector where one is given."""

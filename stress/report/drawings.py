@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from stress.evaluation.metrics import curve, to_videos
+from stress.evaluation.metrics import align, curve, to_videos
 from stress.report.svg import COLORS, new_figure, to_svg
 from stress.report.words import Results, percent
 
@@ -162,7 +162,7 @@ def roc(scores: pd.DataFrame, video_score: str = "mean") -> str:
     for axis, level in zip(axes, ("video", "frame"), strict=True):
         axis.plot([0, 1], [0, 1], color=COLORS["rule"], linewidth=0.8, linestyle=(0, (4, 4)))
         for label, color, part in _groups(scores):
-            rows = to_videos(part, video_score) if level == "video" else part
+            rows = align(to_videos(part, video_score) if level == "video" else part)
             if set(rows.label) != {0, 1}:
                 continue
             c = curve(rows.score, rows.label)

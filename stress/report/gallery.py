@@ -50,8 +50,8 @@ def gallery(
     real_row = {(row["dataset"], row["clip"]): row for row in results["clips"] if row["label"] == 0}
 
     def picture(row: Mapping[str, Any], count: int) -> dict[str, Any]:
-        real = faces.get((row["dataset"], 0, row["matched_real"]))
-        beside = real_row.get((row["dataset"], row["matched_real"]), {"before": None, "after": None})
+        real = faces.get((_real_set(row), 0, row["matched_real"]))
+        beside = real_row.get((_real_set(row), row["matched_real"]), {"before": None, "after": None})
         about = {**row, "real_before": beside["before"], "real_after": beside["after"]}
         return _item(about, faces[row["dataset"], 1, row["clip"]], real, by_clip[row["dataset"], row["clip"]], count)
 
@@ -70,6 +70,11 @@ def gallery(
     for item in items:
         item["who"] = [people.index(person) for person in dict.fromkeys(item["people"])]
     return {"items": items, "people": people, "frames": frames, "without": len(rows) - len(items)}
+
+
+def _real_set(row: Mapping[str, Any]) -> str:
+    """The data set of a fake's matched real; older results do not name it."""
+    return str(row.get("matched_real_dataset") or row["dataset"])
 
 
 def _from_both_ends(rows: Sequence[Any]) -> list[Any]:

@@ -79,7 +79,11 @@ def fakes(results: Results) -> dict[str, Any]:
     found = sorted((row for row in results["clips"] if row["label"] == 1), key=lambda row: row["before"])
     scores = {(row["dataset"], row["clip"]): row["before"] for row in results["clips"] if row["label"] == 0}
     shown = [
-        {**row, "pair": " → ".join(row["people"]), "real": scores.get((row["dataset"], row["matched_real"]))}
+        {
+            **row,
+            "pair": " → ".join(row["people"]),
+            "real": scores.get((row.get("matched_real_dataset") or row["dataset"], row["matched_real"])),
+        }
         for row in found[:_MOST]
     ]
     return {"rows": shown, "more": max(0, len(found) - _MOST)}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from stress.report.words import Results, interval, number, percent, several, signed, spread, within
+from stress.report.words import Results, interval, number, several, signed, spread, within
 
 __all__ = ["caution", "details", "headline", "suspect", "verdict"]
 
@@ -55,12 +55,12 @@ def _recovery(results: Results) -> str:
     if not _sure(recovery):
         return f"fine-tuning brings no sure change ({signed(recovery['value'])}{spread(recovery)})"
     if recovery["value"] < 0:
-        return f"fine-tuning costs another {-recovery['value']:.3f}{interval(recovery, -1)}"
+        return f"fine-tuning makes it worse by {-recovery['value']:.3f}{interval(recovery, -1)}"
     share = results["changes"].get("recovery_share", {}).get("video", {}).get("auc") or {"value": None}
     won = f"{recovery['value']:.3f}{interval(recovery)}"
     if share["value"] is None:
         return f"fine-tuning adds {won}"
-    return f"fine-tuning wins back {won}, {percent(share['value'])} of the drop"
+    return f"fine-tuning wins back {won}, {within(share)} of the drop"
 
 
 def _forgetting(results: Results) -> str:

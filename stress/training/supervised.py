@@ -136,9 +136,7 @@ def train(
     """
     if not real or not fake:
         raise ValueError(f"training needs reals and fakes, not {len(real)} and {len(fake)}")
-    held = [hold_out([*real, *fake], settings.validation, settings.seed)]
-    if replay:
-        held.append(hold_out(replay, settings.validation, settings.seed))
+    held = _hold_out([*real, *fake], list(replay), settings)
     module = copy.deepcopy(detector.module)
     trained = Detector(card=detector.card, module=module, name=detector.name)
     generator = np.random.default_rng([settings.seed, 1])
@@ -151,6 +149,25 @@ def train(
     module.requires_grad_(True).eval()
     trained.card = _card(trained, seen, held, settings)
     return trained
+
+
+def _hold_out(new: list[Crops], old: list[Crops], settings: TrainSettings) -> list[Held]:
+    """New and old data, each divided by the same people, so that nobody held out in one is learned from in the other.
+
+    Where that leaves one of the two without reals or fakes to learn from, nobody is held out.
+    """
+    held = hold_out([*new, *old], settings.validation, settings.seed)
+    if not old:
+        return [held]
+    found = []
+    for part in (new, old):
+        mine = {id(item) for item in part}
+        split = [[item for item in side if id(item) in mine] for side in (held.train, held.validation, held.left_out)]
+        if {item.clip.label for item in split[0]} != {0, 1}:
+            return [Held(train=whole, validation=[], left_out=[], people=()) for whole in (new, old)]
+        people = {person for item in split[1] for person in item.clip.people}
+        found.append(Held(train=split[0], validation=split[1], left_out=split[2], people=tuple(sorted(people))))
+    return found
 
 
 def _batches(crops: Sequence[Crops], size: int, generator: np.random.Generator) -> BalancedBatches:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -15,7 +16,8 @@ from stress.evaluation.audit.pairs import match
 from stress.evaluation.audit.processed_real import from_videos, judge
 from stress.evaluation.audit.shuffled import shuffled_crops, shuffled_labels, shuffled_probes
 from stress.evaluation.metrics import to_videos
-from stress.evaluation.out_of_fold import fine_tune
+from stress.evaluation.out_of_fold import Material, fine_tune
+from stress.training import TrainSettings
 from tests.stress.standin import StandIn, crops, finetune, quiet, study
 
 
@@ -36,7 +38,8 @@ def run(given, tune, folds=None, runs=6):
     folds = folds or split([item.clip for item in given]).folds
     failures = []
     found = shuffled_labels(
-        StandIn(), given, folds, None, finetune=tune, failures=failures, progress=quiet, runs=runs, resamples=200
+        StandIn(), given, folds, TrainSettings(), finetune=tune, failures=failures, progress=quiet, runs=runs,
+        resamples=200,
     )
     assert failures == []
     return found
@@ -50,6 +53,16 @@ def test_a_detector_that_knows_fakes_is_at_half_on_labels_that_mean_nothing(pair
     assert abs(found["auc"] - 0.5) < 0.2
     assert found["low"] < 0.5 < found["high"]
     assert not found["flag"]
+
+
+def test_unmatched_reals_are_shuffled_too() -> None:
+    """Where no source clip has both labels, fakes and reals change places all the same."""
+    fakes, reals, _ = study(8)
+    reals = [replace(item, clip=replace(item.clip, source_clip=f"other {item.clip.id}")) for item in reals]
+    mixed = shuffled_crops([*fakes, *reals], np.random.default_rng(0))
+    labels = np.array([item.clip.label for item in mixed])
+    assert labels.sum() == len(fakes)
+    assert 0 < labels[: len(fakes)].sum() < len(fakes)
 
 
 def test_clips_on_both_sides_of_a_fold_are_betrayed() -> None:
@@ -119,11 +132,11 @@ def test_after_fine_tuning_controls_are_judged_by_detectors_that_saw_none_of_the
         item.images[..., 1] = 200
     given = [*fakes, *reals]
     tuned = fine_tune(
-        StandIn(), given, controls, split([item.clip for item in given]).folds, None,
-        finetune=finetune, failures=[], progress=quiet,
+        StandIn(), Material(stress=given, others={"controls": controls}), split([item.clip for item in given]).folds,
+        TrainSettings(), finetune=finetune, failures=[],
     )  # fmt: skip
     table = to_videos(pd.concat(tuned.scores, ignore_index=True))
-    own = table[table.group == "base"]
+    own = table[table.group == "controls"]
     found = from_videos(own, table[table.group == "stress"], resamples=200)
     assert (found["n"]["controls"], found["n"]["fakes"]) == (8, 8)
     assert (found["fakes_rate"]["value"], found["rate"]["value"], found["flag"]) == (1, 0, False)

@@ -11,7 +11,7 @@ from sklearn.metrics import roc_auc_score
 from faceswap_hq.errors import UserError
 from stress.data.crops import Excluded
 from stress.evaluation.gate import judge
-from stress.evaluation.metrics import VIDEO_SCORES, to_videos
+from stress.evaluation.metrics import VIDEO_SCORES, align, to_videos
 from stress.evaluation.store import FoldStore
 from stress.experiment import ExperimentSettings, Outcome, run, save
 from stress.results import json_safe
@@ -239,7 +239,7 @@ def test_without_claims_or_base_the_gate_says_that_it_was_not_asked() -> None:
     card = Card(base_metrics={"video_auc": 0.9})
     gate = go(fakes, reals, detector=StandIn(card=card)).results["gate"]
     assert (gate["passed"], gate["asked"]) == (None, False)
-    assert "no data" in gate["reason"]
+    assert "no reals and fakes" in gate["reason"]
 
 
 def test_a_figure_within_the_tolerance_passes_the_gate() -> None:
@@ -304,6 +304,67 @@ def test_replay_never_tests_whom_it_replays() -> None:
     assert replayed > 0
     assert {name[0] for name in set(after["clip"])} == {"b", "s"}
     assert "forgetting" in outcome.results["strategies"][0]["changes"]
+
+
+def unchanged(detector, reals, fakes, settings, progress, replay=()):
+    return StandIn(card=detector.card, green=detector.green)
+
+
+@pytest.mark.parametrize("strategy", ["all", "all+replay"])
+def test_a_detector_that_is_not_changed_forgets_nothing(strategy: str) -> None:
+    """Base clips of stress people are asked about once, strangers by every fold: before and after weigh them alike."""
+    fakes, reals, own = study(8)
+    rng = np.random.default_rng(3)
+    for item in [*fakes, *reals]:
+        clip, red = item.clip, rng.uniform(0.3, 0.7)
+        own.append(crops(clip.id, clip.label, clip.people, f"own {clip.source_clip}", red, red, dataset="base"))
+    results = go(fakes, reals, own, settings=replace(QUICK, strategies=(parse(strategy),)), tune=unchanged).results
+    for name in ("recovery", "forgetting"):
+        for metric in ("auc", "detection_rate", "eer"):
+            assert results["changes"][name]["video"][metric]["value"] == pytest.approx(0, abs=1e-9), (name, metric)
+    assert results["strategies"][0]["p"]["recovery"]["video"]["auc"] == 1
+
+
+def test_folds_with_scales_of_their_own_are_compared_by_their_thresholds() -> None:
+    """Each fold's detector is perfect on its fold, at another level; pooled as they are they would be near chance."""
+    fakes, reals, _ = study(12)
+    calls = []
+
+    class Shifted(StandIn):
+        shift = 0.0
+
+        def fake_probability(self, images):
+            return np.clip(0.2 * super().fake_probability(images) + self.shift, 0, 1)
+
+    def shifted(detector, reals, fakes, settings, progress):
+        tuned = Shifted(green=1.0)
+        tuned.shift = 0.1 + 0.12 * len(calls)
+        ends = [tuned.fake_probability(item.images).mean() for item in (*reals, *fakes)]
+        middle = (max(ends[: len(reals)]) + min(ends[len(reals) :])) / 2
+        tuned.card = Card(threshold=float(middle))
+        calls.append(tuned.shift)
+        return tuned
+
+    outcome = go(fakes, reals, tune=shifted)
+    raw = video_means(outcome, "stress", "after")
+    assert roc_auc_score(raw.label, raw.score) < 0.9
+    after = outcome.results["conditions"]["after"]["video"]
+    assert after["auc"]["value"] > 0.99
+    assert after["detection_rate"]["value"] == pytest.approx((raw.score >= raw.threshold)[raw.label == 1].mean())
+    assert outcome.results["strategies"][0]["by_seed"][0]["after_auc"] > 0.99
+
+
+def test_aligning_changes_no_call() -> None:
+    rng = np.random.default_rng(0)
+    table = pd.DataFrame({"score": rng.random(500), "fold": rng.integers(0, 4, 500)})
+    table["threshold"] = np.array([0.0, 0.3, 0.7, 1.0])[table.fold]
+    table.loc[:40, "score"] = table.threshold[:41]
+    aligned = align(table)
+    assert ((aligned.score >= aligned.threshold) == (table.score >= table.threshold)).all()
+    for fold in (1, 2):  # within a fold the order stays
+        part = table.fold == fold
+        assert (aligned.score[part].rank() == table.score[part].rank()).all()
+    assert (aligned.probability == table.score).all()
 
 
 def test_replay_is_left_out_without_base_data() -> None:

@@ -17,6 +17,7 @@ from stress.training.augment import augment
 from stress.training.batches import BalancedBatches, ReplayBatches
 from stress.training.freezing import freeze
 from stress.training.holdout import hold_out
+from stress.training.supervised import _hold_out
 from tests.stress.synthetic import crops
 
 FAST = TrainSettings(epochs=5, batch=16, lr=3e-3)
@@ -65,6 +66,15 @@ def test_replay_keeps_what_fine_tuning_would_forget():
     replayed = train(start, *_sides(new), FAST, replay=old)
     assert _auc(replayed, old_unseen) > 0.8
     assert "clips of the old data" in replayed.card.training_data
+
+
+def test_nobody_held_out_is_replayed():
+    both = crops(12, artefact=0)
+    for seed in range(20):
+        new, old = _hold_out(both, crops(12, artefact=0), dataclasses.replace(FAST, seed=seed))
+        assert new.people
+        learned = {person for part in (new, old) for item in part.train for person in item.clip.people}
+        assert learned.isdisjoint({*new.people, *old.people})
 
 
 def test_replay_batches_are_half_old():

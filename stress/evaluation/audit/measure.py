@@ -135,7 +135,7 @@ def _rows(numbers: Sequence[dict[str, float] | None], columns: dict[str, tuple[s
 
 def _pictures(clip: Clip, frames: int) -> list[np.ndarray]:
     try:
-        found = [picture for _, picture in sample_frames(clip.path, frames)]
+        found = [picture for _, picture in sample_frames(clip, frames)]
     except (UserError, OSError):
         return []
     return [found[i] for i in evenly_spaced(len(found), frames)] if found else []

@@ -28,13 +28,19 @@ from stress.evaluation.store import FoldStore
 def shuffled_crops(crops: Sequence[Crops], rng: np.random.Generator) -> list[Crops]:
     """The same clips in the same order with labels shuffled within source clips; people stay with their clips.
 
+    Clips of source clips that have one label only (fakes without their real, reals without a fake) are shuffled among
+    each other.
+
     Ids are made to differ, for a fake and its real may share one.
     """
     blocks: dict[str, list[int]] = defaultdict(list)
     for i, item in enumerate(crops):
         blocks[item.clip.source_clip].append(i)
     labels = np.array([item.clip.label for item in crops])
-    for inside in blocks.values():
+    alone = [i for inside in blocks.values() if len(set(labels[inside])) == 1 for i in inside]
+    for inside in [*(inside for inside in blocks.values() if len(set(labels[inside])) > 1), alone]:
+        if not inside:
+            continue
         labels[inside] = labels[rng.permutation(inside)]
     return [
         replace(item, clip=replace(item.clip, label=int(label), id=f"{item.clip.label}:{item.clip.id}"))

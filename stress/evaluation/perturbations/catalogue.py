@@ -197,7 +197,8 @@ def parse_levels(text: str) -> list[int]:
     for part in text.split(","):
         first, _, last = part.strip().partition("-")
         try:
-            found.update(range(int(first), int(last or first) + 1))
+            start, stop = int(first), int(last or first)
+            found.update(range(start, min(stop, start + 99) + 1))
         except ValueError:
             raise ValueError(f"levels are given as 1-5 or 1,3,5, not {text!r}") from None
     return sorted(found)
