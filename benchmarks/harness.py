@@ -49,7 +49,7 @@ def detectors(options: argparse.Namespace) -> dict[str, Path]:
         if not mine.exists():
             command(
                 "train", "--real", options.train, "--fake", options.train, "-o", mine, "--arch", name,
-                "--epochs", options.epochs,
+                "--epochs", options.epochs, "--frames-per-clip", options.frames,
             )  # fmt: skip
         found[name] = mine
     return found
@@ -60,7 +60,13 @@ def experiment(name: str, path: Path, options: argparse.Namespace) -> dict[str, 
     output = options.work / "good" / name
     base = ["--base", sorted(options.ladder.iterdir())[0]] if name in OURS and options.ladder else []
     ladder = ["--ladder", options.ladder] if options.ladder else []
-    command("--detector", path, "--fakes", options.good, *base, *ladder, "-o", output, "--seeds", options.seeds)
+    tuning = ["--seeds", options.seeds, "--strategies", options.strategies]
+    if options.tuned is not None and name not in options.tuned.split(","):
+        tuning = ["--no-finetune"]
+    command(
+        "--detector", path, "--fakes", options.good, *base, *ladder, "-o", output, "--frames-per-clip", options.frames,
+        *tuning,
+    )  # fmt: skip
     results = json.loads((output / "results.json").read_text())
     return {
         "conditions": {key: pick(part) | {"n": part["n"]} for key, part in results["conditions"].items()},
@@ -99,18 +105,21 @@ def main() -> None:
     parser.add_argument("--mesonet", type=Path)
     parser.add_argument("--external", type=Path)
     parser.add_argument("--work", type=Path, required=True)
-    parser.add_argument("--epochs", type=int, default=40)
+    parser.add_argument("--epochs", type=int, default=20, help="of our detectors' first training")
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--strategies", default="all,all+replay,last-3,last")
+    parser.add_argument("--tuned", help="only these detectors are fine-tuned (names by comma); default all")
+    parser.add_argument("--frames", type=int, default=16, help="looked at in each clip")
     parser.add_argument("-o", "--out", type=Path)
     options = parser.parse_args()
     started = time.monotonic()
     found = detectors(options)
-    result: dict[str, Any] = {"benchmark": "harness", "seeds": options.seeds}
+    result: dict[str, Any] = {"benchmark": "harness", "seeds": options.seeds, "frames": options.frames}
     result["good"] = {name: experiment(name, path, options) for name, path in found.items()}
     if options.external:
         output = options.work / "external"
         names = ",".join(f"{name}={path}" for name, path in found.items())
-        command("matrix", "--detectors", names, "--datasets", options.external, "-o", output)
+        command("matrix", "--detectors", names, "--datasets", options.external, "-o", output, "--frames-per-clip", options.frames)
         cells = json.loads((output / "matrix.json").read_text())["cells"]
         result["external"] = {
             cell["detector"]: {"n": cell["n"], **pick(cell["before"]), "suspect": cell["suspect"]} for cell in cells

@@ -107,6 +107,10 @@ def stress(
         require_trainable(model)
     if finetune and wanted:
         require_savable(model)
+    named = model.card.base_data
+    if base is None and named is not None:
+        base = Path(card or detector).parent / named
+        say(f"The card names data of its own kind: {base}")
     found = gather(model.card, fakes, reals, base=base, ladder=ladder, frames=frames_per_clip, warn=warn)
     outcome = run(
         model, found.fakes, found.reals, found.base or None, settings, found.excluded,

@@ -91,7 +91,8 @@ def _controls(scores: pd.DataFrame, settings: ExperimentSettings) -> dict[str, A
     controls, stress = videos[videos.group == CONTROLS], videos[videos.group == "stress"]
     if not len(controls) or set(stress.label) != {0, 1}:
         return None
-    return from_videos(controls, stress, resamples=settings.resamples, seed=settings.seed)
+    phase = str(scores.phase.iloc[0])
+    return {"phase": phase} | from_videos(controls, stress, resamples=settings.resamples, seed=settings.seed)
 
 
 def _note(found: dict[str, Any], flag: bool, sentence: str) -> None:

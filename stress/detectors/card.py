@@ -44,6 +44,7 @@ EXPLANATIONS = {
     "weights_key": "where in a training checkpoint the weights are, e.g. model or state_dict; null when at the top",
     "strip_prefix": "what to remove from the front of the weights' names, e.g. module. or backbone.; null for nothing",
     "base_metrics": "what it reaches on its own kind of data, e.g. {\"frame_auc\": 0.98}; null when not known",
+    "base_data": "where data of its own kind lie, from the card's folder; what --base is by default; null for none",
     "sha256": "SHA-256 of the checkpoint file",
 }  # fmt: skip
 """What each field means; written into the drafts of ``stress-test card``."""
@@ -73,6 +74,7 @@ class DetectorCard:
         weights_key: Dotted path to the weights in a training checkpoint, None when they are at the top.
         strip_prefix: Removed from the front of every weight's name that has it.
         base_metrics: Claimed metrics on its own kind of data, name to value in [0, 1].
+        base_data: Folder with data of its own kind, reals and fakes, from the card's folder.
         sha256: Of the file, hex.
 
     Raises:
@@ -96,6 +98,7 @@ class DetectorCard:
     weights_key: str | None = None
     strip_prefix: str | None = None
     base_metrics: dict[str, float] | None = None
+    base_data: str | None = None
     sha256: str | None = None
 
     def __post_init__(self) -> None:
@@ -123,6 +126,7 @@ class DetectorCard:
             "strip_prefix": self.strip_prefix is None or isinstance(self.strip_prefix, str),
             "base_metrics": metrics is None
             or (isinstance(metrics, dict) and all(_number(v) and 0 <= v <= 1 for v in metrics.values())),
+            "base_data": self.base_data is None or (isinstance(self.base_data, str) and bool(self.base_data)),
             "sha256": self.sha256 is None or bool(re.fullmatch(r"[0-9a-f]{64}", str(self.sha256))),
         }
         for name, fine in checks.items():

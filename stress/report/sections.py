@@ -199,6 +199,7 @@ def audit(results: Results) -> dict[str, Any]:
         "control": control
         and {
             "flag": control.get("flag"),
+            "phase": {"before": "before fine-tuning", "after": "after fine-tuning"}.get(control.get("phase", ""), ""),
             "basis": _control_basis(control.get("n")),
             "rate": cell(control.get("rate"), "detection_rate"),
             "reals_rate": cell(control.get("reals_rate"), "false_alarm_rate"),

@@ -302,6 +302,7 @@ def _card(
         threshold_source=source,
         training_data=_data(old, held),
         base_metrics=None,
+        base_data=None,
         sha256=None,
     )
 

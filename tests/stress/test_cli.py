@@ -116,6 +116,30 @@ def test_train_then_stress_from_the_command_line(tmp_path, capsys, monkeypatch):
         assert second[part] == results[part]
 
 
+def test_the_card_may_name_the_detectors_own_data_and_what_it_reaches_there(tmp_path, capsys):
+    data = _write(tmp_path / "data", 2, 10)
+    own = _write(tmp_path / "own", 4, 10, seed=1)
+    detector = _detector(tmp_path / "d.pt", base_data="own", base_metrics={"video_auc": 1.0})
+    common = ["--detector", str(detector), "--fakes", str(data), "-o", str(tmp_path / "r"), "--no-finetune"]
+    assert main(common) == 2  # an untrained detector
+    said = " ".join(capsys.readouterr().err.split())
+    assert "stopped at the gate" in said
+    assert "its card claims 1.000" in said
+    assert not (tmp_path / "r" / "results.json").exists()
+    assert main([*common, "--ignore-gate"]) == 0
+    assert str(own) in capsys.readouterr().out
+    results = json.loads((tmp_path / "r" / "results.json").read_text())
+    assert results["gate"]["passed"] is False
+    assert "drop" in results["changes"]
+
+
+def test_options_that_would_do_nothing_are_refused(tmp_path, capsys):
+    for more in ("--no-finetune --seeds 2", "--quick --seeds 2", "--perturb MIX --levels 5", "--perturb GB --levels 9"):
+        assert main(["--detector", "d", "--fakes", "f", *more.split()]) == 2, more
+    assert main(["matrix", "--detectors", ",", "--datasets", "x"]) == 2
+    assert main(["matrix", "--detectors", "a", "--datasets", "x", "--seeds", "2"]) == 2
+
+
 def test_too_few_people_gives_the_first_half_and_says_so(tmp_path, capsys):
     data = _write(tmp_path / "data", 2, 10)
     (data / "fake/dark").mkdir()

@@ -89,7 +89,7 @@ def test_without_a_card_the_message_says_how_to_write_one_and_that_way_works(tmp
     assert (values["weights_key"], values["strip_prefix"]) == ("net", "module.")
     assert json.loads(values["_read_off_the_file"]["last"]) == ["module.head.weight", [1, 96]]
     blank = {name for name in CARD.to_dict() if values[name] is None}
-    assert set(missing) == blank - {"licence", "training_data", "base_metrics", "score_transform"}
+    assert set(missing) == blank - {"licence", "training_data", "base_metrics", "base_data", "score_transform"}
     with pytest.raises(UserError, match="not filled in: architecture, input_size"):
         load_detector(path)
     with pytest.raises(UserError, match="is there already"):
