@@ -119,7 +119,10 @@ def main() -> None:
     if options.external:
         output = options.work / "external"
         names = ",".join(f"{name}={path}" for name, path in found.items())
-        command("matrix", "--detectors", names, "--datasets", options.external, "-o", output, "--frames-per-clip", options.frames)
+        command(
+            "matrix", "--detectors", names, "--datasets", options.external, "-o", output,
+            "--frames-per-clip", options.frames,
+        )  # fmt: skip
         cells = json.loads((output / "matrix.json").read_text())["cells"]
         result["external"] = {
             cell["detector"]: {"n": cell["n"], **pick(cell["before"]), "suspect": cell["suspect"]} for cell in cells
