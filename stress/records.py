@@ -92,9 +92,29 @@ def _exchange(scores: pd.DataFrame, people: People, bootstrap: Bootstrap) -> flo
     labels = np.array([key[2] for key in keys])
     if set(labels.tolist()) != {0, 1}:
         return None
-    units = [people[key][-1] for key in keys]  # the person filmed
+    units = independent([people[key] for key in keys])
     second = table.loc[keys].to_numpy().T
     return exchange_test([known[key] for key in keys], second, labels, units, seed=bootstrap.seed)
+
+
+def independent(clips: Sequence[tuple[str, ...]]) -> list[str]:
+    """A name for each clip, such that clips of different names share nobody, where the people allow that.
+
+    Couples swapped both ways are one unit each. Where all are linked (everybody swapped with everybody), the person
+    filmed is the best there is.
+    """
+    group: dict[str, str] = {}
+
+    def find(name: str) -> str:
+        while group.setdefault(name, name) != name:
+            name = group[name]
+        return name
+
+    for people in clips:
+        for person in people[1:]:
+            group[find(person)] = find(people[0])
+    units = [find(people[0]) for people in clips]
+    return units if len(set(units)) > 1 else [people[-1] for people in clips]
 
 
 def _by_seed(scores: pd.DataFrame, video_score: str) -> list[dict[str, Any]]:

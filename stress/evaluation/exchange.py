@@ -25,9 +25,9 @@ def exchange_test(
 
     Were both scorings as good, it would make no difference which is which. So scores are made comparable by ranking
     (E. S. Venkatraman and C. B. Begg, Biometrika 83, 1996), and for every unit - all clips that show one filmed
-    person, whose scores are not independent - the two are exchanged or not, by a coin. Up to 12 units all exchanges
-    are tried, beyond that ``draws`` random ones; p is (1 + those at least as far apart) / (1 + draws) (B. Phipson and
-    G. K. Smyth, 2010) or the exact share.
+    person, or one group of people who share fakes, whose scores are not independent - the two are exchanged or not, by
+    a coin. Up to 12 units all exchanges are tried, beyond that ``draws`` random ones; p is (1 + those at least as far
+    apart) / (1 + draws) (B. Phipson and G. K. Smyth, 2010) or the exact share.
 
     A source person whose face lies on several people's clips links units, which the test cannot honour; the intervals
     can.

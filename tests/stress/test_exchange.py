@@ -8,6 +8,7 @@ from scipy.stats import kstest, rankdata
 from sklearn.metrics import roc_auc_score
 
 from stress.evaluation.exchange import exchange_test
+from stress.records import independent
 
 
 def _study(rng: np.random.Generator, units: int, gain: float = 0.0):
@@ -45,6 +46,15 @@ def test_scale_and_several_detectors_do_not_matter():
     assert exchange_test(first, np.exp(3 * second) + 7, labels, names) == p
     assert exchange_test(first, np.stack([second, second]), labels, names) == p
     assert exchange_test(first, first, labels, names) == 1
+
+
+def test_couples_are_one_unit_each_and_linked_people_are_their_own():
+    couples = [("a", "b"), ("b", "a"), ("a",), ("c", "d"), ("d",)]
+    units = independent(couples)
+    assert len({*units[:3]}) == 1
+    assert len({*units[3:]}) == 1
+    assert units[0] != units[3]
+    assert independent([("a", "b"), ("b", "c"), ("c", "a"), ("b",)]) == ["b", "c", "a", "b"]
 
 
 def test_too_few_people_get_no_p():

@@ -262,7 +262,7 @@ def varied(detector, reals, fakes, settings, progress, replay=()):
 
 
 def test_every_strategy_with_every_seed() -> None:
-    fakes, reals, own = study(8)
+    fakes, reals, own = study(12)
     settings = replace(QUICK, strategies=tuple(map(parse, ("all", "all+replay", "last-3", "last"))), seeds=2)
     outcome = go(fakes, reals, own, settings=settings, tune=varied)
     rows = {row["name"]: row for row in outcome.results["strategies"]}
@@ -322,7 +322,7 @@ def test_a_detector_that_is_not_changed_forgets_nothing(strategy: str) -> None:
     for name in ("recovery", "forgetting"):
         for metric in ("auc", "detection_rate", "eer"):
             assert results["changes"][name]["video"][metric]["value"] == pytest.approx(0, abs=1e-9), (name, metric)
-    assert results["strategies"][0]["p"]["recovery"]["video"]["auc"] == 1
+    assert results["strategies"][0]["p"]["recovery"]["video"]["auc"] is None  # four couples are too few
 
 
 def test_folds_with_scales_of_their_own_are_compared_by_their_thresholds() -> None:
