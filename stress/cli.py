@@ -8,15 +8,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from faceswap_hq.console import progress, run_app, say, warn
+from faceswap_hq.console import run_app, say, warn
 from faceswap_hq.errors import UserError
+from stress.cli_train import train
 
 if TYPE_CHECKING:  # torch and pandas are heavy; --help is to be quick
-    from stress.data.crops import Excluded
     from stress.evaluation.perturbations import Perturbation
     from stress.experiment import ExperimentSettings
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+app.command()(train)
 
 _FRAMES = 16
 
@@ -182,58 +183,6 @@ def matrix(
 
 
 @app.command()
-def train(
-    real: Annotated[Path, typer.Option(help="Reals: a folder, or out/ of faceswap-hq (its reals are taken).")],
-    fake: Annotated[Path, typer.Option(help="Fakes: a folder, or out/ of faceswap-hq (its fakes are taken).")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="The detector; safetensors whatever its name.")],
-    arch: Annotated[str, typer.Option(help="small_cnn, meso4, ..., or any timm model.")] = "small_cnn",
-    start: Annotated[Path | None, typer.Option("--from", help="Go on from this detector instead.")] = None,
-    pretrained: Annotated[bool, typer.Option(help="Start from timm's published weights (downloaded).")] = False,
-    epochs: Annotated[int | None, typer.Option(min=1, help="Rounds over the faces; 20 without --minutes.")] = None,
-    minutes: Annotated[float | None, typer.Option(help="Stop after this time.")] = None,
-    batch: Annotated[int, typer.Option(min=2, help="Faces a step, half of them fake.")] = 32,
-    lr: Annotated[float, typer.Option(help="Peak learning rate.")] = 1e-3,
-    frames_per_clip: Annotated[int, typer.Option(min=1, help="Frames taken, spread over each clip.")] = _FRAMES,
-    seed: Annotated[int, typer.Option(min=0)] = 0,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, ...")] = "auto",
-) -> None:
-    """Train a detector to start from."""
-    from stress.data.layouts import read_dataset
-    from stress.detectors import load_detector, new_detector, require_savable, require_trainable, save_detector
-    from stress.gather import cut, warn_of_names
-    from stress.training import TrainSettings
-    from stress.training import train as fit
-
-    try:
-        epochs = 20 if epochs is None and minutes is None else epochs
-        settings = TrainSettings(epochs=epochs, minutes=minutes, batch=batch, lr=lr, seed=seed)
-    except ValueError as error:
-        raise typer.BadParameter(str(error)) from None
-    if output.is_dir():
-        raise UserError(f"{output} is a directory; the name of a file belongs behind -o.")
-    if start is not None:
-        detector = load_detector(start, device=device)
-        require_trainable(detector)
-        require_savable(detector)
-    else:
-        detector = new_detector(arch, pretrained=pretrained, seed=seed, device=device)
-    clips = read_dataset(fake, real)
-    for folder in (real, fake):
-        warn_of_names(folder, clips, warn)
-    used, excluded = cut(clips, detector.card, frames_per_clip, "faces", warn)
-    reals, fakes = ([item for item in used if item.clip.label == label] for label in (0, 1))
-    for group, name in ((reals, "real"), (fakes, "fake")):
-        if not group:
-            raise UserError(f"No {name} clip with a face is left to train on.", _reasons(excluded))
-    with progress(f"training {detector.name}", None, unit="steps") as advance:
-        trained = fit(detector, reals, fakes, settings, progress=advance)
-    card = save_detector(trained, output)
-    say(f"Trained on {card.training_data}.")
-    say(f"Threshold {card.threshold:.3f}: {card.threshold_source}.")
-    say(f"Wrote {output} and {output.with_name(output.stem + '.card.json')}.")
-
-
-@app.command()
 def card(
     checkpoint: Annotated[Path, typer.Argument(help="A detector without a card: file, folder or hf:ORG/NAME.")],
     values: Annotated[
@@ -321,10 +270,6 @@ def _perturbations(names: str, levels: str, mode: str) -> list[Perturbation]:
 def _parts(values: list[str]) -> list[str]:
     """Options that were repeated, or separated by commas."""
     return [part.strip() for value in values for part in value.split(",") if part.strip()]
-
-
-def _reasons(excluded: list[Excluded]) -> str | None:
-    return "; ".join(sorted({item.reason for item in excluded})[:3]) or None
 
 
 def _check_output(output: Path) -> None:

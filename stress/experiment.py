@@ -133,7 +133,7 @@ def run(
         excluded: Clips that could not be used, for the record.
         progress: Shows progress (:func:`faceswap_hq.console.progress` or one with its signature).
         finetune: ``finetune(detector, reals, fakes, training, progress=...) -> detector``; by default
-            :func:`stress.training.supervised.train`.
+            :func:`stress.training.loop.train`.
         rungs: The quality ladder: name of a blending stage -> faces of the same swaps with the stages up to it, from
             crude to best. The detectors that were fine-tuned on ``fake_crops`` are asked about them.
         controls: Processed-real controls (:mod:`stress.evaluation.audit.processed_real`).
@@ -303,13 +303,13 @@ def _tuned(
 
 
 def _train(*arguments: Any, **options: Any) -> Any:
-    from stress.training.supervised import train  # torch is heavy
+    from stress.training.loop import train  # torch is heavy
 
     return train(*arguments, **options)
 
 
 def _training(seed: int) -> Any:
-    from stress.training.supervised import TrainSettings
+    from stress.training.settings import TrainSettings
 
     return TrainSettings(epochs=20, lr=3e-4, seed=seed)
 

@@ -19,7 +19,7 @@ from stress.data.faces import CropSettings
 from stress.data.frames import file_hash, is_pictures, pictures_of
 from stress.data.layouts.clip import Clip
 
-VERSION = 2  # of what is cut out: 2 follows one person through a clip
+VERSION = 3  # of what is cut out: 2 follows one person through a clip, 3 keeps the landmarks
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,12 +29,14 @@ class Cut:
     Args:
         frames: (n,) int64 frame numbers, ascending; n may be 0.
         images: (n, S, S, 3) uint8 RGB.
+        landmarks: (n, points, 2) float32, in pixels of the pictures.
         missed: Frames looked at in which there was no face.
         several: Frames of the n in which there was more than one.
     """
 
     frames: np.ndarray
     images: np.ndarray
+    landmarks: np.ndarray
     missed: int
     several: int
 
@@ -70,19 +72,21 @@ def read_cache(path: Path, size: int) -> Cut | None:
     try:
         with np.load(path, allow_pickle=False) as stored:
             frames, picture, counts = stored["frames"], stored["picture"], stored["counts"]
+            landmarks = stored["landmarks"]
         missed, several = (int(value) for value in counts)
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
         return None
     if len(frames) == 0:
-        return Cut(frames=frames, images=np.zeros((0, size, size, 3), np.uint8), missed=missed, several=several)
+        none = np.zeros((0, size, size, 3), np.uint8)
+        return Cut(frames=frames, images=none, landmarks=landmarks, missed=missed, several=several)
     try:
         column = cv2.imdecode(picture, cv2.IMREAD_COLOR)
     except cv2.error:
         return None
-    if column is None or column.shape != (len(frames) * size, size, 3):
+    if column is None or column.shape != (len(frames) * size, size, 3) or len(landmarks) != len(frames):
         return None
     images = cv2.cvtColor(column, cv2.COLOR_BGR2RGB).reshape(-1, size, size, 3)
-    return Cut(frames=frames, images=images, missed=missed, several=several)
+    return Cut(frames=frames, images=images, landmarks=landmarks, missed=missed, several=several)
 
 
 def write_cache(path: Path, cut: Cut) -> None:
@@ -95,5 +99,6 @@ def write_cache(path: Path, cut: Cut) -> None:
         if not done:  # a picture may have a million rows: so many faces are cut out anew each time
             return
     buffer = io.BytesIO()
-    np.savez(buffer, frames=cut.frames, picture=picture, counts=np.array([cut.missed, cut.several]))
+    counts = np.array([cut.missed, cut.several])
+    np.savez(buffer, frames=cut.frames, picture=picture, counts=counts, landmarks=cut.landmarks)
     write_bytes(path, buffer.getvalue())

@@ -14,7 +14,7 @@ import numpy as np
 
 from faceswap_hq.errors import UserError
 from stress.data.crop_cache import Cut, cache_file, read_cache, write_cache
-from stress.data.faces import CropSettings, crop_face, same_person
+from stress.data.faces import CropSettings, crop_face, crop_face_and_points, same_person
 from stress.data.frames import evenly_spaced, sample_frames
 from stress.data.layouts.clip import Clip
 
@@ -46,6 +46,7 @@ class Crops:
         images: (n, S, S, 3) uint8 RGB.
         missed: Frames looked at in which no face was found; they are not among the n.
         several: Frames of the n that showed more than one face.
+        landmarks: (n, points, 2) float32 in pixels of the crops, or None where they are not known.
     """
 
     clip: Clip
@@ -53,6 +54,7 @@ class Crops:
     images: np.ndarray
     missed: int = 0
     several: int = 0
+    landmarks: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         shape = self.images.shape
@@ -60,6 +62,8 @@ class Crops:
             raise ValueError(f"crops are uint8 (n, S, S, 3), not {self.images.dtype} {shape}")
         if len(self.frames) != shape[0] or shape[0] == 0:
             raise ValueError(f"{len(self.frames)} frame numbers for {shape[0]} crops")
+        if self.landmarks is not None and (self.landmarks.ndim != 3 or len(self.landmarks) != shape[0]):
+            raise ValueError(f"landmarks of {shape[0]} crops are (n, points, 2), not {self.landmarks.shape}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -186,11 +190,13 @@ def _crops(
         return Excluded(clip=clip, reason=f"{clip.path} cannot be read: {error.strerror}.")
     if not len(cut.frames):
         return Excluded(clip=clip, reason="no face found in the frames looked at")
-    return Crops(clip=clip, frames=cut.frames, images=cut.images, missed=cut.missed, several=cut.several)
+    return Crops(
+        clip=clip, frames=cut.frames, images=cut.images, missed=cut.missed, several=cut.several, landmarks=cut.landmarks
+    )
 
 
 def _cut(clip: Clip, card: CropSettings, frames_per_clip: int, detect: Detect, stop: threading.Event) -> Cut:
-    frames, images = [], []
+    frames, images, landmarks = [], [], []
     missed = several = 0
     before: np.ndarray | None = None
     for number, image in sample_frames(clip, frames_per_clip):
@@ -202,8 +208,16 @@ def _cut(clip: Clip, card: CropSettings, frames_per_clip: int, detect: Detect, s
             continue
         several += len(faces) > 1
         before = same_person(faces, before)
-        images.append(crop_face(image, before, card))
+        picture, points = crop_face_and_points(image, before, card)
+        images.append(picture)
+        landmarks.append(points)
         frames.append(number)
     size = card.input_size
     stacked = np.stack(images) if images else np.zeros((0, size, size, 3), np.uint8)
-    return Cut(frames=np.asarray(frames, np.int64), images=stacked, missed=missed, several=several)
+    return Cut(
+        frames=np.asarray(frames, np.int64),
+        images=stacked,
+        landmarks=np.stack(landmarks) if landmarks else np.zeros((0, 0, 2), np.float32),
+        missed=missed,
+        several=several,
+    )

@@ -52,6 +52,13 @@ def _place(landmarks: np.ndarray) -> np.ndarray:
 
 
 def crop_face(image: np.ndarray, landmarks: np.ndarray, card: CropSettings) -> np.ndarray:
+    """The picture of :func:`crop_face_and_points`."""
+    return crop_face_and_points(image, landmarks, card)[0]
+
+
+def crop_face_and_points(
+    image: np.ndarray, landmarks: np.ndarray, card: CropSettings
+) -> tuple[np.ndarray, np.ndarray]:
     """Cut one face out of a picture.
 
     An upright crop falls on whole pixels, so that shrinking by area is the only resampling; what lies outside the
@@ -64,7 +71,7 @@ def crop_face(image: np.ndarray, landmarks: np.ndarray, card: CropSettings) -> n
             that is turned with the face when the alignment is ``"aligned"``.
 
     Returns:
-        (S, S, 3) uint8 RGB.
+        (S, S, 3) uint8 RGB, and the landmarks in it, (points, 2) float32 in its pixels.
     """
     points = np.asarray(landmarks, np.float64)[:, :2]
     if card.alignment == "aligned":
@@ -73,8 +80,10 @@ def crop_face(image: np.ndarray, landmarks: np.ndarray, card: CropSettings) -> n
     side = max(2, round(float((high - low).max()) * card.crop_margin))
     left, top = (round(float(value)) for value in (low + high) / 2 - side / 2)
     face = _window(image, left, top, side)
-    shrinking = side >= card.input_size
-    return cv2.resize(face, (card.input_size,) * 2, interpolation=cv2.INTER_AREA if shrinking else cv2.INTER_LINEAR)
+    size = card.input_size
+    picture = cv2.resize(face, (size, size), interpolation=cv2.INTER_AREA if side >= size else cv2.INTER_LINEAR)
+    moved = (points - (left, top) + 0.5) * (size / side) - 0.5
+    return picture, moved.astype(np.float32)
 
 
 def _turn_upright(

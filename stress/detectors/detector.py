@@ -157,20 +157,31 @@ def require_savable(detector: Detector) -> None:
 
 
 def new_detector(
-    architecture: str = "small_cnn", *, pretrained: bool = False, seed: int = 0, device: str = "auto"
+    architecture: str = "small_cnn",
+    *,
+    pretrained: bool = False,
+    seed: int = 0,
+    device: str = "auto",
+    input_size: int | None = None,
+    crop_margin: float | None = None,
 ) -> Detector:
-    """An untrained detector with one logit and its architecture's customary input.
+    """An untrained detector with one logit.
 
     Args:
         architecture: ``small_cnn``, ``meso4`` or a timm model.
         pretrained: Start from timm's published weights (downloaded).
         seed: Of the initial weights.
         device: ``"auto"``, ``"cpu"``, ``"cuda"``, ...
+        input_size: Side of the crops in pixels; None for the architecture's customary one.
+        crop_margin: Of the crops; None for the customary one.
 
     Raises:
         UserError: Unknown architecture, or weights that cannot be had.
     """
     card = default_card(architecture)
+    card = dataclasses.replace(
+        card, input_size=input_size or card.input_size, crop_margin=crop_margin or card.crop_margin
+    )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         module = build(architecture, card.outputs, pretrained=pretrained)

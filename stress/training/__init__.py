@@ -1,5 +1,7 @@
-"""Training recipes for detectors."""
+"""Training of detectors: one loop, many recipes."""
 
-from stress.training.supervised import TrainSettings, train
+from stress.training.loop import train
+from stress.training.recipe import Recipe
+from stress.training.settings import TrainSettings
 
-__all__ = ["TrainSettings", "train"]
+__all__ = ["Recipe", "TrainSettings", "train"]

@@ -4,10 +4,28 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
 from stress.data.crops import Crops
+
+
+@dataclass(frozen=True, kw_only=True)
+class Batch:
+    """Faces that are trained on together.
+
+    Args:
+        images: (n, S, S, 3) uint8 RGB.
+        labels: (n,) float32, 1 = fake.
+        masks: (n, S, S) float32 in [0, 1], where each picture is forged; NaN all over where that is not known. None
+            where nobody asked.
+    """
+
+    images: np.ndarray
+    labels: np.ndarray
+    masks: np.ndarray | None = None
 
 
 class BalancedBatches:
@@ -38,8 +56,8 @@ class BalancedBatches:
         larger = max(sum(len(item.frames) for item in group) for group in (real, fake))
         self.per_epoch = math.ceil(larger / self._pairs)
 
-    def draw(self) -> tuple[np.ndarray, np.ndarray]:
-        """The next batch: (n, S, S, 3) uint8 RGB and (n,) float32 labels, 1 = fake."""
+    def draw(self) -> Batch:
+        """The next batch: fake and real in turn."""
         images = []
         for number in range(self._pairs):
             fake = next(self._fakes)
@@ -52,12 +70,21 @@ class BalancedBatches:
                 real = next(self._reals)
                 j = int(self._generator.integers(len(real.frames)))
             images += [fake.images[i], real.images[j]]
-        return np.stack(images), np.tile(np.array([1, 0], np.float32), self._pairs)
+        return Batch(images=np.stack(images), labels=np.tile(np.array([1, 0], np.float32), self._pairs))
 
     def _turns(self, crops: Sequence[Crops]) -> Iterator[Crops]:
         while True:
             for index in self._generator.permutation(len(crops)):
                 yield crops[index]
+
+
+class Draws(Protocol):
+    """Where batches come from."""
+
+    per_epoch: int
+
+    def draw(self) -> Batch:
+        """The next batch."""
 
 
 class ReplayBatches:
@@ -70,11 +97,16 @@ class ReplayBatches:
         old: Draws what is not to be forgotten.
     """
 
-    def __init__(self, new: BalancedBatches, old: BalancedBatches) -> None:
+    def __init__(self, new: Draws, old: Draws) -> None:
         self._new, self._old = new, old
         self.per_epoch = new.per_epoch
 
-    def draw(self) -> tuple[np.ndarray, np.ndarray]:
-        """The next batch, as :meth:`BalancedBatches.draw`."""
-        images, labels = zip(self._new.draw(), self._old.draw(), strict=True)
-        return np.concatenate(images), np.concatenate(labels)
+    def draw(self) -> Batch:
+        """The next batch: new, then old."""
+        new, old = self._new.draw(), self._old.draw()
+        masks = None if new.masks is None or old.masks is None else np.concatenate([new.masks, old.masks])
+        return Batch(
+            images=np.concatenate([new.images, old.images]),
+            labels=np.concatenate([new.labels, old.labels]),
+            masks=masks,
+        )

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from stress.data.crops import Crops
+from stress.data.layouts import FAKE, REAL
 
 _DRAWS = 100
 _FEWEST_TO_LEARN_FROM = 4
@@ -30,16 +31,19 @@ class Held:
     people: tuple[str, ...]
 
 
-def hold_out(crops: Sequence[Crops], share: float, seed: int) -> Held:
+def hold_out(
+    crops: Sequence[Crops], share: float, seed: int, labels: frozenset[int] = frozenset({REAL, FAKE})
+) -> Held:
     """Hold out about ``share`` of the people, at least two, so that at least four remain to learn from.
 
-    Of many random choices the one that leaves the fewest clips out is taken; both groups keep reals and fakes. Where no
-    choice allows that, nothing is held out.
+    Of many random choices the one that leaves the fewest clips out is taken; both groups keep clips of all ``labels``.
+    Where no choice allows that, nothing is held out.
 
     Args:
-        crops: Clips of both labels.
+        crops: Clips.
         share: Of the people, in [0, 1).
         seed: Of the choice.
+        labels: Those that both groups need.
     """
     people = sorted({person for item in crops for person in item.clip.people})
     generator = np.random.default_rng([seed, 0])
@@ -47,7 +51,7 @@ def hold_out(crops: Sequence[Crops], share: float, seed: int) -> Held:
     for count in range(max(2, round(share * len(people))), most + 1) if share > 0 else ():
         choices = [frozenset(generator.choice(people, count, replace=False).tolist()) for _ in range(_DRAWS)]
         divided = [_divide(crops, chosen) for chosen in choices]
-        usable = [held for held in divided if _both(held.train) and _both(held.validation)]
+        usable = [held for held in divided if _has(held.train, labels) and _has(held.validation, labels)]
         if usable:
             return min(usable, key=lambda held: len(held.left_out))
     return Held(train=list(crops), validation=[], left_out=[], people=())
@@ -63,5 +67,5 @@ def _divide(crops: Iterable[Crops], chosen: frozenset[str]) -> Held:
     return Held(train=train, validation=validation, left_out=left_out, people=tuple(sorted(chosen)))
 
 
-def _both(crops: Iterable[Crops]) -> bool:
-    return {item.clip.label for item in crops} == {0, 1}
+def _has(crops: Iterable[Crops], labels: frozenset[int]) -> bool:
+    return labels.issubset(item.clip.label for item in crops)

@@ -109,7 +109,7 @@ def test_train_then_stress_from_the_command_line(tmp_path, capsys, monkeypatch):
     def again(*_, **__):
         raise AssertionError("fine-tuned once more")
 
-    monkeypatch.setattr("stress.training.supervised.train", again)
+    monkeypatch.setattr("stress.training.loop.train", again)
     assert main(arguments.split()) == 0
     second = json.loads((tmp_path / "result/results.json").read_text())
     for part in ("conditions", "changes", "robustness"):

@@ -12,12 +12,12 @@ from stress.detectors import Detector, new_detector
 from stress.detectors.zoo import build
 from stress.evaluation.metrics import youden_threshold
 from stress.evaluation.scoring import score
-from stress.training import TrainSettings, train
+from stress.training import Recipe, TrainSettings, train
 from stress.training.augment import augment
 from stress.training.batches import BalancedBatches, ReplayBatches
 from stress.training.freezing import freeze
 from stress.training.holdout import hold_out
-from stress.training.supervised import _hold_out
+from stress.training.loop import _hold_out
 from tests.stress.synthetic import crops
 
 FAST = TrainSettings(epochs=5, batch=16, lr=3e-3)
@@ -71,7 +71,7 @@ def test_replay_keeps_what_fine_tuning_would_forget():
 def test_nobody_held_out_is_replayed():
     both = crops(12, artefact=0)
     for seed in range(20):
-        new, old = _hold_out(both, crops(12, artefact=0), dataclasses.replace(FAST, seed=seed))
+        new, old = _hold_out(both, crops(12, artefact=0), dataclasses.replace(FAST, seed=seed), Recipe())
         assert new.people
         learned = {person for part in (new, old) for item in part.train for person in item.clip.people}
         assert learned.isdisjoint({*new.people, *old.people})
@@ -80,7 +80,8 @@ def test_nobody_held_out_is_replayed():
 def test_replay_batches_are_half_old():
     old, new = crops(4, artefact=0), _contrary(1, people=4)
     parts = [BalancedBatches(*_sides(data), 8, np.random.default_rng(0)) for data in (new, old)]
-    images, labels = ReplayBatches(*parts).draw()
+    drawn = ReplayBatches(*parts).draw()
+    images, labels = drawn.images, drawn.labels
     blue = (images[..., 2] == 255).all((1, 2))
     assert blue.tolist() == [True] * 8 + [False] * 8
     assert labels.tolist() == [1, 0] * 8
@@ -193,7 +194,8 @@ def test_batches_are_half_fake_see_every_clip_and_pair_frames():
     assert batches.per_epoch == 5  # 20 reals, 4 a batch
     seen = set()
     for _ in range(10):
-        images, labels = batches.draw()
+        drawn = batches.draw()
+        images, labels = drawn.images, drawn.labels
         assert labels.tolist() == [1, 0] * 4
         marks = images[:, 0, 0, :2].tolist()
         assert marks[0] == marks[1]  # a fake beside its own real, same frame
