@@ -127,6 +127,10 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
         if not isinstance(value, (list, tuple)):
             raise UserError(f"{where} must be a list, not {value!r}.")
         return tuple(_convert(typing.get_args(hint)[0], item, where) for item in value)
+    if typing.get_origin(hint) is dict:
+        if not isinstance(value, dict):
+            raise UserError(f"{where} must be a table, not {value!r}.")
+        return value
     if isinstance(hint, types.UnionType) and value is None:
         return None
     if hint is float and isinstance(value, int) and not isinstance(value, bool):

@@ -1,0 +1,188 @@
+"""Which way of training generalises? Every recipe with the same network, faces and steps, on methods it never saw.
+
+    python benchmarks/recipes.py --data DIR [--external DIR] --work DIR --out FILE
+
+``DIR`` is what ``methods_data.py`` makes: two groups of people without a person in common, for each group and method an
+``out/`` folder. Every recipe is trained on the crude fakes (``--train none``) of one group, or its reals alone, and
+tested on every method's fakes of the other group, and on another team's; then the groups change places. AUC by video,
+mean over groups and seeds; intervals by a bootstrap over the people tested, and of each recipe minus ``plain`` in the
+same draws. Trained detectors are kept in ``--work`` and not trained again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import common
+import numpy as np
+
+RECIPES = ("plain", "self-blended", "adversarial-blur", "frequency-mask", "locate-and-verify")
+
+
+@dataclasses.dataclass(frozen=True)
+class Fold:
+    """Trained on some people, tested on others."""
+
+    name: str
+    train: Path
+    tests: Mapping[str, Path]
+
+
+def folds(data: Path, train: str, external: Path | None) -> list[Fold]:
+    """Both ways round."""
+    groups = json.loads((data / "groups.json").read_text())["groups"]
+    found = []
+    for name, other in zip(groups, reversed(groups), strict=True):
+        tests = {folder.name: folder for folder in sorted((data / other).iterdir()) if folder.is_dir()}
+        if external is not None:
+            tests["external"] = external
+        found.append(Fold(name=name, train=data / name / train, tests=tests))
+    return found
+
+
+def trained(fold: Fold, recipe: str, seed: int, options: argparse.Namespace) -> Path:
+    """A detector, trained if it is not there."""
+    from stress.data.layouts import read_dataset
+    from stress.detectors import new_detector, save_detector
+    from stress.gather import cut
+    from stress.training import train
+    from stress.training.config import load_config
+
+    path = Path(options.work) / f"{recipe}-{fold.name}-{seed}.safetensors"
+    if path.exists():
+        return path
+    config = load_config(recipe)
+    arch = config.arch if recipe == "locate-and-verify" else options.arch
+    detector = new_detector(arch, seed=seed, input_size=options.size)
+    crops, _ = cut(read_dataset(fold.train), detector.card, options.frames, f"faces of {fold.name}", print)
+    reals, fakes = ([item for item in crops if item.clip.label == label] for label in (0, 1))
+    settings = dataclasses.replace(
+        config.train, epochs=options.epochs, batch=options.batch, lr=options.lr, patience=options.epochs, seed=seed,
+        optimizer="adamw", schedule="cosine", minutes=None,
+    )  # fmt: skip
+    steps = 0
+
+    def count(**_: object) -> None:
+        nonlocal steps
+        steps += 1
+
+    started = time.monotonic()
+    way = config.make_recipe()
+    done = train(detector, reals, fakes if way.needs_fakes else [], settings, recipe=way, progress=count)
+    save_detector(done, path)
+    taken = {"seconds": round(time.monotonic() - started, 1), "steps": steps, "recipe": way.describe(), "arch": arch}
+    path.with_suffix(".json").write_text(json.dumps(taken))
+    print(path.name, taken, flush=True)
+    return path
+
+
+def scores(path: Path, tests: Mapping[str, Path], frames: int) -> dict[str, Any]:
+    """Test -> one score a video."""
+    from stress.data.layouts import read_dataset
+    from stress.detectors import load_detector
+    from stress.evaluation.scoring import score
+    from stress.gather import cut
+
+    detector = load_detector(path)
+    found = {}
+    for name, folder in tests.items():
+        crops, _ = cut(read_dataset(folder), detector.card, frames, f"faces of {name}", print)
+        frames = score(detector, crops)
+        videos = frames.groupby(["dataset", "label", "clip"], sort=True)
+        found[name] = videos.agg(score=("score", "mean"), people=("people", "first")).reset_index()
+    return found
+
+
+def figures(tables: Mapping[str, list[list[Any]]], resamples: int) -> dict[str, Any]:
+    """AUC of every recipe on one test: recipe -> folds -> seeds -> videos, all with the same videos a fold."""
+    from stress.evaluation.metrics import auc, curve
+    from stress.evaluation.statistics import intervals
+
+    first = next(iter(tables.values()))
+    clips = [tuple(who.split("|")) for fold in first for who in fold[0].people]
+    starts = np.cumsum([0, *(len(fold[0]) for fold in first)])
+    labels = [fold[0].label.to_numpy() for fold in first]
+
+    def area(table: Any, fold: int, weights: np.ndarray | None = None) -> np.ndarray:
+        return auc(curve(table.score.to_numpy(), labels[fold], weights))
+
+    def statistic(weights: np.ndarray) -> dict[str, np.ndarray]:
+        parts = [weights[:, starts[i] : starts[i + 1]] for i in range(len(first))]
+        return {
+            recipe: np.mean([area(table, i, parts[i]) for i, fold in enumerate(per) for table in fold], axis=0)
+            for recipe, per in tables.items()
+        }
+
+    def usable(weights: np.ndarray) -> np.ndarray:
+        good = np.ones(len(weights), bool)
+        for i, label in enumerate(labels):
+            part = weights[:, starts[i] : starts[i + 1]]
+            good &= (part[:, label == 1].sum(1) > 0) & (part[:, label == 0].sum(1) > 0)
+        return good
+
+    minus = {f"{recipe} - plain": (recipe, "plain") for recipe in tables if recipe != "plain" and "plain" in tables}
+    found, counts = intervals(
+        statistic, clips, usable=usable, differences=minus, resamples=resamples, limit_share=lambda name: 0.5
+    )
+    by_seed = {
+        recipe: [
+            round(float(np.mean([area(fold[seed], i)[0] for i, fold in enumerate(per)])), 4)
+            for seed in range(len(per[0]))
+        ]
+        for recipe, per in tables.items()
+    }
+    return {
+        "n": {**counts, "videos": len(clips), "fakes": int(sum(label.sum() for label in labels))},
+        "auc": {name: estimate.as_dict() for name, estimate in found.items()},
+        "by_seed": by_seed,
+    }
+
+
+def main() -> None:
+    """Train, score, compare and write the JSON."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--external", type=Path)
+    parser.add_argument("--work", type=Path, required=True)
+    parser.add_argument("--train", default="none", help="method whose fakes are trained on")
+    parser.add_argument("--recipes", nargs="+", default=RECIPES)
+    parser.add_argument("--arch", default="small_cnn")
+    parser.add_argument("--size", type=int, default=128)
+    parser.add_argument("--frames", type=int, default=16, help="of each clip")
+    parser.add_argument("--epochs", type=int, default=15)
+    parser.add_argument("--batch", type=int, default=32)
+    parser.add_argument("--lr", type=float, default=1e-3)
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--resamples", type=int, default=1000)
+    parser.add_argument("-o", "--out", type=Path)
+    options = parser.parse_args()
+    options.work.mkdir(parents=True, exist_ok=True)
+    both = folds(options.data, options.train, options.external)
+    tables: dict[str, dict[str, list[list[Any]]]] = {}
+    costs: dict[str, list[dict[str, Any]]] = {}
+    for seed in range(options.seeds):
+        for recipe in options.recipes:
+            for number, fold in enumerate(both):
+                path = trained(fold, recipe, seed, options)
+                costs.setdefault(recipe, []).append(json.loads(path.with_suffix(".json").read_text()))
+                for test, table in scores(path, fold.tests, options.frames).items():
+                    per = tables.setdefault(test, {}).setdefault(recipe, [[] for _ in both])
+                    per[number].append(table)
+    result = {
+        "benchmark": "recipes",
+        "settings": {key: value for key, value in vars(options).items() if not isinstance(value, Path)},
+        "tests": {test: figures(per, options.resamples) for test, per in tables.items()},
+        "trainings": costs,
+        "machine": common.machine(),
+    }
+    common.finish(result, options.out)
+
+
+if __name__ == "__main__":
+    main()
