@@ -30,6 +30,12 @@ def train(
     options: Annotated[
         list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="Option of the recipe; may be repeated.")
     ] = None,
+    band: Annotated[
+        str | None, typer.Option(help="Of --recipe frequency-mask: all, low, mid or high; short for --set band=.")
+    ] = None,
+    ratio: Annotated[
+        float | None, typer.Option(help="Of --recipe frequency-mask: share hidden, 0 to 1; short for --set ratio=.")
+    ] = None,
     arch: Annotated[str | None, typer.Option(help="small_cnn (default), meso4, ..., or any timm model.")] = None,
     input_size: Annotated[int | None, typer.Option(min=16, help="Side of the faces in pixels.")] = None,
     start: Annotated[Path | None, typer.Option("--from", help="Go on from this detector instead.")] = None,
@@ -39,7 +45,7 @@ def train(
     batch: Annotated[int | None, typer.Option(min=2, help="Faces a step, half of them fake; default 32.")] = None,
     lr: Annotated[float | None, typer.Option(help="Peak learning rate; default 0.001.")] = None,
     frames_per_clip: Annotated[int | None, typer.Option(min=1, help="Frames taken, spread over each clip; 16.")] = None,
-    seed: Annotated[int, typer.Option(min=0)] = 0,
+    seed: Annotated[int | None, typer.Option(min=0, help="Default 0.")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, ...")] = "auto",
 ) -> None:
     """Train a detector to start from, plainly or by one of the papers' recipes."""
@@ -51,11 +57,13 @@ def train(
     how = _training(
         config,
         {
-            "recipe": recipe, "options": _options(options), "arch": arch, "input_size": input_size,
-            "pretrained": pretrained or None, "frames_per_clip": frames_per_clip,
+            "recipe": recipe, "options": _options(options, band=band, ratio=ratio), "arch": arch,
+            "input_size": input_size, "pretrained": pretrained or None, "frames_per_clip": frames_per_clip,
         },
         {"epochs": epochs, "minutes": minutes, "batch": batch, "lr": lr, "seed": seed},
     )  # fmt: skip
+    if how.recipe != "frequency-mask" and (band is not None or ratio is not None):
+        raise typer.BadParameter(f"the recipe {how.recipe} masks nothing", param_hint="--band / --ratio")
     way = how.make_recipe()
     if fake is None and way.needs_fakes:
         raise typer.BadParameter(f"the recipe {way.name} needs fakes", param_hint="--fake")
@@ -67,7 +75,7 @@ def train(
         require_savable(detector)
     else:
         detector = new_detector(
-            how.arch, pretrained=how.pretrained, seed=seed, device=device, input_size=how.input_size,
+            how.arch, pretrained=how.pretrained, seed=how.train.seed, device=device, input_size=how.input_size,
             crop_margin=how.crop_margin,
         )  # fmt: skip
     clips = read_clips(real, 0) if fake is None else read_dataset(fake, real)
@@ -105,8 +113,8 @@ def _training(config: str | None, values: dict[str, Any], train: dict[str, Any])
         raise typer.BadParameter(str(error)) from None
 
 
-def _options(pairs: list[str] | None) -> dict[str, Any]:
-    """NAME=VALUE, the values read as YAML reads them."""
+def _options(pairs: list[str] | None, **short: Any) -> dict[str, Any]:
+    """NAME=VALUE, the values read as YAML reads them, and those that have an option of their own."""
     import yaml
 
     found = {}
@@ -118,6 +126,10 @@ def _options(pairs: list[str] | None) -> dict[str, Any]:
             found[name.strip().replace("-", "_")] = yaml.safe_load(value)
         except yaml.YAMLError:
             raise typer.BadParameter(f"{value} cannot be read", param_hint="--set") from None
+    for name in sorted(name for name, value in short.items() if value is not None):
+        if name in found:
+            raise typer.BadParameter(f"{name} is set as well", param_hint=f"--{name}")
+        found[name] = short[name]
     return found
 
 

@@ -10,7 +10,7 @@ import pandas as pd
 
 from faceswap_hq.errors import UserError
 from stress.data.frames import content_hash
-from stress.data.splits import Split
+from stress.data.splits import DisjointSets, Split
 from stress.evaluation.comparison import LEVELS, Bootstrap, People, base_tables, both_labels, figures, keys_of
 from stress.evaluation.exchange import exchange_test
 from stress.evaluation.metrics import METRICS, align, auc, curve, to_videos
@@ -103,17 +103,10 @@ def independent(clips: Sequence[tuple[str, ...]]) -> list[str]:
     Couples swapped both ways are one unit each. Where all are linked (everybody swapped with everybody), the person
     filmed is the best there is.
     """
-    group: dict[str, str] = {}
-
-    def find(name: str) -> str:
-        while group.setdefault(name, name) != name:
-            name = group[name]
-        return name
-
+    linked = DisjointSets()
     for people in clips:
-        for person in people[1:]:
-            group[find(person)] = find(people[0])
-    units = [find(people[0]) for people in clips]
+        linked.join(people)
+    units = [linked.find(people[0]) for people in clips]
     return units if len(set(units)) > 1 else [people[-1] for people in clips]
 
 
@@ -174,7 +167,7 @@ def claims(card: Any, conditions: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def hashes(card: Any, crops: Sequence[Crops]) -> dict[str, Any]:
-    """SHA-256 of the detector and of every clip, by label and id; clips that are no longer there are left out."""
+    """SHA-256 of the detector and of every clip, by data set, label and id; clips that are gone are left out."""
     found: dict[str, Any] = {"detector": getattr(card, "sha256", None), "clips": {}}
     for item in crops:
         try:

@@ -35,7 +35,7 @@ Some results have more; a reader does without. An estimate is ``value``, ``low``
   0 for untouched, setting, phase, n, and ``video``: estimates);
 * in ``audit``: ``probes``, ``shuffled``, ``processed_real`` (after fine-tuning where there is an after) and
   ``processed_real_before``, ``names``, ``notes``, ``suspect``;
-* ``hashes``: sha256 of the ``detector`` and of every one of the ``clips`` (label and id).
+* ``hashes``: sha256 of the ``detector`` and of every one of the ``clips`` (data set, label and id).
 """
 
 from __future__ import annotations

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
-from faceswap_hq.errors import UserError
-from faceswap_hq.files import read_json
 from stress.data.layouts import MANIFEST, REAL, Clip, is_manifest_folder, read_manifest
+from stress.data.layouts.checking import read_json
+from stress.data.layouts.manifest import listed_file
 
 
 def read_controls(folder: str | Path) -> list[Clip]:
@@ -30,16 +29,8 @@ def read_controls(folder: str | Path) -> list[Clip]:
         fake = fakes[entry["id"]]
         found.append(
             Clip(
-                id=fake.id, path=_inside(folder, entry["control"]), label=REAL, people=fake.people[1:],
+                id=fake.id, path=listed_file(folder, entry["control"]), label=REAL, people=fake.people[1:],
                 source_clip=fake.source_clip, method="control", dataset=fake.dataset,
             )
         )  # fmt: skip
     return found
-
-
-def _inside(folder: Path, name: Any) -> Path:
-    if not isinstance(name, str) or "\0" in name or not (folder / name).resolve().is_relative_to(folder.resolve()):
-        raise UserError(f"{folder / MANIFEST} points outside its folder: {name!r}.", "Such a manifest is not read.")
-    if not (folder / name).is_file():
-        raise UserError(f"{folder / MANIFEST} names {name}, which is missing.", "Render it again or remove the entry.")
-    return folder / name

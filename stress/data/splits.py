@@ -77,12 +77,13 @@ class Split:
 
 
 @dataclass
-class _Union:
-    """Disjoint sets of names."""
+class DisjointSets:
+    """Sets of names that share none (union-find): what is joined, directly or through others, is one set."""
 
     parent: dict[str, str] = field(default_factory=dict)
 
     def find(self, name: str) -> str:
+        """The name that stands for this one's set; a new name is a set of its own."""
         self.parent.setdefault(name, name)
         while self.parent[name] != name:
             self.parent[name] = self.parent[self.parent[name]]
@@ -90,12 +91,14 @@ class _Union:
         return name
 
     def join(self, names: Iterable[str]) -> None:
+        """Make one set of the sets of these names, at least one."""
         first, *rest = names
         root = self.find(first)
         for name in rest:
             self.parent[self.find(name)] = root
 
     def sets(self) -> list[list[str]]:
+        """All sets, and the names in each, sorted."""
         found: dict[str, list[str]] = defaultdict(list)
         for name in sorted(self.parent):
             found[self.find(name)].append(name)
@@ -163,7 +166,7 @@ def _worth(clips: Sequence[HasPeople], found: Split) -> tuple[int, bool, int]:
 
 def _units(clips: Sequence[HasPeople]) -> list[list[str]]:
     """People who must stay together: those in one real, and those filmed in one source clip."""
-    union = _Union()
+    union = DisjointSets()
     filmed: dict[str, list[str]] = defaultdict(list)
     for clip in clips:
         for person in clip.people:
@@ -177,7 +180,7 @@ def _units(clips: Sequence[HasPeople]) -> list[list[str]]:
 
 def _natural(clips: Sequence[HasPeople], units: Sequence[Sequence[str]], folds: int) -> list[set[str]] | None:
     """Connected components packed into at most ``folds`` groups, or None where they do not separate well."""
-    union = _Union()
+    union = DisjointSets()
     for unit in units:
         union.join(unit)
     for clip in clips:

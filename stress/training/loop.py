@@ -98,7 +98,8 @@ def train(
     seen = recipe.judged(judged, _MAX_VALIDATION_FRAMES, settings.seed)
     with torch.random.fork_rng(devices=[trained.device] if trained.device.type == "cuda" else []):
         torch.manual_seed(settings.seed)
-        _run(trained, recipe, batches, seen, settings, generator, progress, on_epoch)
+        examined = recipe.examined(seen[0], settings.seed), seen[1]
+        _run(trained, recipe, batches, examined, settings, generator, progress, on_epoch)
     module.requires_grad_(True).eval()
     trained.card = _card(trained, recipe, seen, held, settings)
     return trained
@@ -144,7 +145,8 @@ def _run(
     frozen = freeze(module, settings.layers)
     learner = recipe.learner(trained, settings)
     total = settings.epochs * batches.per_epoch if settings.epochs else math.inf
-    started, step, best, best_epoch, best_state = time.monotonic(), 0, math.inf, 0, None
+    started, step, best, best_state = time.monotonic(), 0, math.inf, None
+    waiting_since, drops = 0, settings.step_drops if settings.schedule == "plateau" else 0
     epoch, running, note = 0, True, ""
     recent: deque[torch.Tensor] = deque(maxlen=math.ceil(_FACES_FOR_NORMS / settings.batch))
     while running:
@@ -180,8 +182,13 @@ def _run(
         if loss is not None:
             note = f", held-out AUC {area:.3f}"
             if loss < best:
-                best, best_epoch, best_state = loss, epoch, copy.deepcopy(module.state_dict())
-            running = running and epoch - best_epoch < settings.patience
+                best, waiting_since, best_state = loss, epoch, copy.deepcopy(module.state_dict())
+            if epoch - waiting_since >= settings.patience:
+                if drops == 0:
+                    running = False
+                else:
+                    learner.lower_rate(settings.step_factor)
+                    waiting_since, drops = epoch, drops - 1
         running = running and step < total
     if best_state is not None:
         module.load_state_dict(best_state)

@@ -44,6 +44,10 @@ class Learner:
         """Before each step; arguments as for :func:`stress.training.optimizers.learning_rate`."""
         set_rate(self.optimizer, learning_rate(self.settings, step, epoch, share))
 
+    def lower_rate(self, factor: float) -> None:
+        """Multiply the learning rate of all steps to come (schedule ``plateau``)."""
+        self.settings = dataclasses.replace(self.settings, lr=self.settings.lr * factor)
+
     def loss(self, x: torch.Tensor, batch: Batch) -> torch.Tensor:
         """What a step makes smaller.
 
@@ -113,6 +117,18 @@ class Recipe:
             (n, S, S, 3) uint8 RGB and (n,) labels; n may be 0.
         """
         return frames_of(crops, limit)
+
+    def examined(self, images: np.ndarray, seed: int) -> np.ndarray:
+        """What is done to the faces of :meth:`judged` before the epoch is chosen by them; the threshold never sees it.
+
+        Args:
+            images: (n, S, S, 3) uint8 RGB.
+            seed: Of anything left to chance.
+
+        Returns:
+            (n, S, S, 3) uint8 RGB.
+        """
+        return images
 
     def describe(self) -> str:
         """For the card: the name, and what of the options is not as it is by default."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 OPTIMIZERS = ("adamw", "adam", "radam", "sgd")
-SCHEDULES = ("cosine", "constant", "linear-tail", "step")
+SCHEDULES = ("cosine", "constant", "linear-tail", "step", "plateau")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,16 +21,19 @@ class TrainSettings:
         weight_decay: Of the optimizer.
         schedule: What the learning rate does after ``warmup``: fall to zero along a ``cosine``; stay ``constant``; stay
             for three quarters and then fall linearly to zero (``linear-tail``); or be multiplied by ``step_factor``
-            every ``step_epochs`` epochs (``step``).
+            every ``step_epochs`` epochs (``step``) or whenever ``patience`` runs out (``plateau``).
         step_epochs: Of the schedule ``step``.
-        step_factor: Of the schedule ``step``.
+        step_factor: Of the schedules ``step`` and ``plateau``.
+        step_drops: Of the schedule ``plateau``: how often the rate is lowered; when patience runs out after that,
+            training stops. Without held-out people the rate stays.
         warmup: Steps in which the rate rises linearly.
         augment: Whether to vary the faces as the recipe does (:func:`stress.training.augment.augment` unless it has
             its own way).
         layers: What is trained: ``"all"``, ``"last"``, or the number of last weight layers. What is not trained keeps
             its batch-norm statistics.
         validation: Share of the people held out to choose the best epoch and the threshold; 0 for none.
-        patience: Epochs without improvement on the held-out people after which training stops.
+        patience: Epochs without improvement on the held-out people after which training stops, or its rate is lowered
+            (``plateau``).
         seed: Of the order, the augmentation, dropout and the choice of held-out people.
 
     Raises:
@@ -46,6 +49,7 @@ class TrainSettings:
     schedule: str = "cosine"
     step_epochs: int = 5
     step_factor: float = 0.5
+    step_drops: int = 2
     warmup: int = 10
     augment: bool = True
     layers: str | int = "all"
@@ -64,6 +68,7 @@ class TrainSettings:
             "schedule": self.schedule in SCHEDULES,
             "step_epochs": self.step_epochs >= 1,
             "step_factor": 0 < self.step_factor <= 1,
+            "step_drops": self.step_drops >= 0,
             "warmup": self.warmup >= 0,
             "layers": self.layers in ("all", "last") or (isinstance(self.layers, int) and self.layers >= 1),
             "validation": 0 <= self.validation < 1,

@@ -74,8 +74,8 @@ def _entry(entry: dict[str, Any], folder: Path) -> tuple[Clip, Clip, str]:
     name, dataset = _text(entry, "id", path), folder.resolve().name
     method = checked_name(str(entry.get("method") or (entry.get("model") or {}).get("run") or "faceswap-hq"), path)
     common: dict[str, Any] = {"id": name, "source_clip": source_clip, "dataset": dataset}
-    fake = Clip(path=_file(folder, entry["fake"]), label=FAKE, people=people, method=method, **common)
-    real = Clip(path=_file(folder, entry["real"]), label=REAL, people=people[1:], method="real", **common)
+    fake = Clip(path=listed_file(folder, entry["fake"]), label=FAKE, people=people, method=method, **common)
+    real = Clip(path=listed_file(folder, entry["real"]), label=REAL, people=people[1:], method="real", **common)
     return fake, real, f"{content}:{start}:{stop}"
 
 
@@ -86,13 +86,15 @@ def _text(record: dict[str, Any], key: str, path: Path) -> str:
     return checked_name(value, path)
 
 
-def _file(folder: Path, name: object) -> Path:
-    """``folder/name`` when that is an existing file inside ``folder`` (symbolic links followed)."""
-    if not isinstance(name, str):
-        raise TypeError("a file name")
+def listed_file(folder: Path, name: object) -> Path:
+    """``folder/name``, which the manifest in ``folder`` names, symbolic links followed.
+
+    Raises:
+        UserError: It is no regular file inside ``folder``, or the name is none.
+    """
     path = inside(folder, name, folder / MANIFEST)
     if not regular(path):
         raise UserError(
-            f"{folder / MANIFEST} names {name[:80]}, which is missing.", "Render it again or remove the entry."
+            f"{folder / MANIFEST} names {str(name)[:80]}, which is missing.", "Render it again or remove the entry."
         )
     return path

@@ -12,17 +12,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from stress.data.crops import Crops
 from stress.evaluation.metrics import auc, curve
-from stress.evaluation.out_of_fold import Scorer
 from stress.evaluation.statistics import intervals
 
 People = Sequence[Sequence[str]]
-
-
-def video_scores(detector: Scorer, crops: Sequence[Crops]) -> np.ndarray:
-    """(n,) mean fake probability of each clip."""
-    return np.array([float(np.mean(detector.fake_probability(item.images))) for item in crops])
 
 
 def processed_real(
@@ -123,26 +116,6 @@ def from_videos(
         {kind: table["score"].to_numpy(np.float64) for kind, table in kinds.items()},
         {kind: [who.split("|") for who in table["people"]] for kind, table in kinds.items()},
         {kind: table["threshold"].to_numpy(np.float64) for kind, table in kinds.items()},
-        resamples=resamples,
-        seed=seed,
-    )
-
-
-def judge(
-    detector: Scorer,
-    controls: Sequence[Crops],
-    fakes: Sequence[Crops],
-    reals: Sequence[Crops],
-    *,
-    resamples: int = 1000,
-    seed: int = 0,
-) -> dict[str, Any]:
-    """:func:`processed_real` of a detector that saw none of these people, such as the untouched one."""
-    kinds = {"control": controls, "fake": fakes, "real": reals}
-    return processed_real(
-        {kind: video_scores(detector, items) for kind, items in kinds.items()},
-        {kind: [item.clip.people for item in items] for kind, items in kinds.items()},
-        {kind: np.full(len(items), float(detector.card.threshold)) for kind, items in kinds.items()},
         resamples=resamples,
         seed=seed,
     )

@@ -16,8 +16,6 @@ import pandas as pd
 
 from stress.data.crops import Crops
 from stress.data.splits import Fold
-from stress.evaluation.audit.measure import Table
-from stress.evaluation.audit.pairs import Pairs, holm, paired_test
 from stress.evaluation.comparison import keys_of
 from stress.evaluation.metrics import auc, curve, to_videos
 from stress.evaluation.out_of_fold import FineTune, Material, Progress, Scorer, fine_tune, key_of
@@ -151,37 +149,3 @@ def _summary(parts: Sequence[pd.DataFrame], resamples: int, seed: int) -> dict[s
         "by_run": by_run,
         "flag": bool(estimate.low is not None and estimate.low > 0.5),
     }
-
-
-def shuffled_probes(tables: Sequence[Table], pairs: Pairs, *, runs: int = 20, seed: int = 0) -> dict[str, Any]:
-    """The cheap variant: how often the probes find something among labels shuffled within source clips.
-
-    Args:
-        tables: Numbers of ``pairs.clips`` (:mod:`stress.evaluation.audit.measure`).
-        pairs: Fakes and their reals.
-        runs: Shufflings.
-        seed: Of the shuffling.
-
-    Returns:
-        JSON-able: ``auc`` (mean over runs and probes), ``runs``, ``alarms`` (runs in which a probe is significant at
-        5 %, corrected by Holm), ``flag``: whether alarms are more than chance allows (binomial, 1 of 100).
-    """
-    from scipy import stats
-
-    rng = np.random.default_rng([seed, runs])  # not the stream that the tests draw their permutations from
-    areas, alarms = [], 0
-    for run in range(runs):
-        order = np.arange(len(pairs.clips))
-        for block in np.unique(pairs.blocks):
-            inside = np.flatnonzero(pairs.blocks == block)
-            order[inside] = rng.permutation(inside)
-        found = [
-            paired_test(table.values[order], pairs, permutations=199, resamples=200, seed=seed + run)
-            for table in tables
-        ]
-        tried = [test for test in found if test.varies and test.auc is not None]
-        areas += [test.auc for test in tried if test.auc is not None]
-        alarms += any(p <= 0.05 for p in holm([test.p for test in tried]))
-    chance = float(stats.binom.sf(alarms - 1, runs, 0.05))
-    mean = float(np.mean(areas)) if areas else None
-    return {"auc": mean, "runs": runs, "alarms": alarms, "flag": bool(chance < 0.01)}
