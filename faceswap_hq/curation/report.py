@@ -21,6 +21,9 @@ def settings_dict(
     cast: Path, settings: CurateSettings, thresholds: Thresholds, model: Path | None, identity: Path | None
 ) -> dict[str, Any]:
     """``curation.yaml``: all that was asked for, with names and hashes instead of this machine's paths."""
+    asked = settings.to_dict()
+    asked |= {key: Path(asked[key]).name for key in ("preset", "blend")}  # of a YAML file the name: what it says is
+    # in the model's settings in curation.json, and in the manifest
     unused = () if model is None else ("preset", "steps", "minutes")
     return {
         "format": FORMAT,
@@ -31,7 +34,7 @@ def settings_dict(
             "run": model.resolve().name, "sha256": files.sha256_file(model / "model.safetensors")
         },
         "identity": None if identity is None else {"file": identity.name, "sha256": files.sha256_file(identity)},
-        "settings": {key: value for key, value in settings.to_dict().items() if key not in unused},
+        "settings": {key: value for key, value in asked.items() if key not in unused},
         "thresholds": thresholds.to_dict(),
     }  # fmt: skip
 
@@ -95,10 +98,12 @@ def plan_lines(pairs: Sequence[Pair], frames: int, stages: Mapping[str, float]) 
     """
     wanted = [pair for pair in pairs if not pair.left_out]
     lines = [f"{len(wanted)} of {len(pairs)} pairs, {frames} held-out frames"]
+    groups: dict[tuple[str, str], list[str]] = {}  # what is said of one person holds for all of their pairs
     for pair in pairs:
-        name = f"  {pair.source} onto {pair.target}"
-        lines += [f"{name} is left out: {why}" for why in pair.left_out]
-        lines += [f"{name} is doubtful: {why}" for why in pair.doubts if not pair.left_out]
+        verdict, reasons = ("left out", pair.left_out) if pair.left_out else ("doubtful", pair.doubts)
+        for why in reasons:
+            groups.setdefault((verdict, why), []).append(f"{pair.source} onto {pair.target}")
+    lines += [f"  {verdict}: {', '.join(names)} ({why})" for (verdict, why), names in sorted(groups.items())]
     lines.append("  glasses, beards and hair are not known beforehand: look, or let the scores tell")
     parts = ", ".join(f"{stage} {estimate.spoken(value)}" for stage, value in stages.items() if value)
     total = estimate.spoken(sum(stages.values()))

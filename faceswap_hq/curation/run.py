@@ -17,7 +17,7 @@ from faceswap_hq.curation.tasks import RenderTask, ScoreTask, TrainTask
 from faceswap_hq.curation.thresholds import better, judge
 from faceswap_hq.errors import UserError
 from faceswap_hq.options import blend_settings
-from faceswap_hq.training.run import load_model
+from faceswap_hq.training.run import load_model, read_config
 from faceswap_hq.training.settings import TrainSettings, to_dict
 
 
@@ -78,7 +78,7 @@ def run(curation: Curation, tools: Tools | None = None) -> list[Judged]:
 def _model(curation: Curation, number: int, pairs: Sequence[Pair], before: Model | None, tools: Tools) -> Model:
     """The model of a round: the one given, one trained on everybody, or further on those who are in failed pairs."""
     settings, cast = curation.settings, curation.cast
-    training = train_settings(settings, curation.given)
+    training = train_settings(settings, curation.given) if before is None else before.settings
     if before is None and curation.given is not None:
         card = load_model(curation.given)[1]
         return Model(
@@ -102,8 +102,9 @@ def _model(curation: Curation, number: int, pairs: Sequence[Pair], before: Model
     )  # fmt: skip
     made = perform(task, tools)
     return Model(
-        path=Path(task.model), sha256=made["sha256"], people=tuple(names), step=made["step"], settings=training
-    )
+        path=Path(task.model), sha256=made["sha256"], people=tuple(names), step=made["step"],
+        settings=read_config(Path(task.model))[0],  # with the precision that was found to be the fastest
+    )  # fmt: skip
 
 
 def _one(curation: Curation, pair: Pair, number: int, model: Model, tools: Tools) -> Judged | str:

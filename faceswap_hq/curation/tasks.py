@@ -228,8 +228,14 @@ def faceset_embeddings(faceset: Faceset, network: Any, most: int = 200) -> np.nd
     return np.array([network.embed(faceset.image(row), row.landmarks_crop) for row in rows], np.float32)
 
 
+_TELLING = 10.0
+"""Independent frames that a correlation must rest on to be tested."""
+
+
 def values(measured: dict[str, Any], counts: dict[str, Any]) -> dict[str, float | None]:
     """The numbers that thresholds test, by their names there; None where one could not be measured.
+
+    A mouth that hardly moves in a short clip tells nothing: a correlation must rest on ten independent frames.
 
     Args:
         measured: :class:`~faceswap_hq.quality.FakeQuality` as plain data.
@@ -240,14 +246,19 @@ def values(measured: dict[str, Any], counts: dict[str, Any]) -> dict[str, float 
     def part(name: str, key: str) -> float | None:
         return None if measured[name] is None else float(measured[name][key])
 
+    def agreement(name: str) -> float | None:
+        enough = measured[name] is not None and measured[name]["effective"] >= _TELLING
+        return part(name, "r") if enough else None
+
     found = {
         "swapped": counts["swapped"] / counts["frames"] if counts["frames"] else 0.0,
         "tracked": measured["faces_both"] / seen if seen else 0.0,
         "identity": part("identity", "ratio"),
         "nearer": part("identity", "closer_to_source"),
-        "mouth": part("mouth", "r"),
-        "eyes": part("eyes", "r"),
-        "pose": part("pose", "mean"),
+        "mouth": agreement("mouth"),
+        "eyes": agreement("eyes"),
+        "pose": part("pose", "std"),
+        "turn": part("pose", "mean"),
         "seam": part("seam", "mean"),
         "sharpness": part("sharpness", "mean"),
         "flicker": measured["flicker"],
