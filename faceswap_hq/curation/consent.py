@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from faceswap_hq import files
 from faceswap_hq.errors import UserError
 
@@ -95,8 +97,6 @@ def _text(value: Any) -> str:
 def example(people: Sequence[str]) -> str:
     """A ``consent.yaml`` for these people, in which each basis is yet to be chosen."""
     choice = f"basis: {_BLANK}  # {' | '.join(BASES)}"
-    import yaml
-
     lines = []
     for name in people:
         key = yaml.safe_dump({name: None}).split(": null")[0]

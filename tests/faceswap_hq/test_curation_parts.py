@@ -212,7 +212,8 @@ def test_what_is_tested_of_a_measured_fake():
     telling, not_telling = {"r": 0.5, "effective": 10.0}, {"r": -0.9, "effective": 9.9}
     measured = {
         "faces_target": 8, "faces_both": 6, "identity": {"ratio": 0.7, "closer_to_source": 1.0}, "mouth": telling,
-        "eyes": not_telling, "pose": {"mean": 3, "std": 1}, "seam": None, "sharpness": {"mean": 1}, "flicker": 1, "jitter": None,
+        "eyes": not_telling, "pose": {"mean": 3, "std": 1}, "seam": None, "sharpness": {"mean": 1}, "flicker": 1,
+        "jitter": None,
     }  # fmt: skip
     assert values(measured, {"frames": 10, "swapped": 9}) == {
         "swapped": 0.9, "tracked": 0.75, "identity": 0.7, "nearer": 1.0, "mouth": 0.5, "eyes": None, "pose": 1.0,
