@@ -9,16 +9,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from faceswap_hq import __version__
-from faceswap_hq.console import out, progress, run_app, say, warn
+from faceswap_hq.console import out, progress, run_app, say, training_progress, warn
+from faceswap_hq.curation.command import curate
 from faceswap_hq.errors import UserError
-from faceswap_hq.options import blend_settings, find_model, parse_range
+from faceswap_hq.options import Backend, Device, blend_settings, find_model, parse_range
 
 if TYPE_CHECKING:
     from faceswap_hq.extract import Report
 
 app = typer.Typer(
     name="faceswap-hq",
-    help="Make good face swaps for detector research: extract, train, render. "
+    help="Make good face swaps for detector research: extract, train, render; or curate, for a whole cast. "
     "Every rendered video is signed as an AI face swap.",
     no_args_is_help=True,
     add_completion=False,
@@ -26,8 +27,6 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-Device = Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, mps; default: the best there is.")]
-Backend = Annotated[str, typer.Option(help="Landmark backend: mediapipe (offline) or face-alignment.")]
 PersonNumber = Annotated[
     int, typer.Option("--person", min=1, help="Which person of a clip; 1 is the one seen longest.")
 ]
@@ -182,7 +181,7 @@ def train(
     if helped:
         run(target, facesets, settings, budget, device=device, base=to, begin=begin_from, devices=devices)
         return
-    with _training_progress(budget) as report_step:
+    with training_progress(budget) as report_step:
         result = run(
             target, facesets, settings, budget,
             device=device, report=report_step, say=say, warn=warn, profiled=profile, base=to,
@@ -195,30 +194,6 @@ def train(
         raise KeyboardInterrupt
     more = "" if len(facesets) == 2 and to is None else " --source-person A --target-person B"
     say(f"Next: faceswap-hq render VIDEO --model {target}{more}")
-
-
-def _training_progress(budget: Any) -> Any:
-    """A progress display in steps or seconds; yields the function that the loop reports to."""
-    import contextlib
-    from collections.abc import Iterator
-
-    total = budget.steps or round(60 * budget.minutes)
-
-    @contextlib.contextmanager
-    def display() -> Iterator[Any]:
-        with progress("training", total, unit="steps" if budget.steps else "seconds") as advance:
-            done = 0.0
-
-            def report(now: Any, share: float, losses: dict[str, float], speed: float) -> None:
-                nonlocal done
-                amount = min(total, now.step if budget.steps else int(now.seconds))
-                terms = " ".join(f"{key} {value:.4f}" for key, value in losses.items())
-                advance(amount - done, f"step {now.step}  {terms}  {speed:.0f} faces/s")
-                done = amount
-
-            yield report
-
-    return display()
 
 
 @app.command()
@@ -307,6 +282,9 @@ def render(
         warn(f"{video} is damaged: {counts.damaged} of its frames are lost or were shown with guessed parts")
     if output is None:
         say(f"Next: stress-test --detector CKPT --fakes {out_dir}{f' --ladder {out_dir}/ladder' if ladder else ''}")
+
+
+app.command()(curate)
 
 
 @app.command()

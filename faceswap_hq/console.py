@@ -78,6 +78,30 @@ def progress(description: str, total: int | None = None, *, unit: str = "") -> I
     yield advance
 
 
+@contextlib.contextmanager
+def training_progress(budget: Any) -> Iterator[Callable[..., None]]:
+    """Show a training's progress in steps or seconds.
+
+    Args:
+        budget: :class:`faceswap_hq.training.loop.Budget`.
+
+    Yields:
+        What :func:`faceswap_hq.training.loop.train` takes as ``report``.
+    """
+    total = budget.steps or round(60 * budget.minutes)
+    with progress("training", total, unit="steps" if budget.steps else "seconds") as advance:
+        done = 0.0
+
+        def report(now: Any, share: float, losses: dict[str, float], speed: float) -> None:
+            nonlocal done
+            amount = min(total, now.step if budget.steps else int(now.seconds))
+            terms = " ".join(f"{key} {value:.4f}" for key, value in losses.items())
+            advance(amount - done, f"step {now.step}  {terms}  {speed:.0f} faces/s")
+            done = amount
+
+        yield report
+
+
 def guarded(command: Callable[[], Any]) -> int:
     """Run a command; turn what a user can cause into a message and an exit code, never a traceback.
 

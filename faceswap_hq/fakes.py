@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import re
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -51,14 +51,20 @@ class Swap:
     key: provenance.SigningKey | None = None
     parser: FaceParser | None = None
     progress: Progress = field(default=_silent)
+    consent: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    """Person ► on what basis their footage is used; goes into credentials and manifest beside their name."""
+
+    def _person(self, name: str) -> dict[str, Any]:
+        consent = self.consent.get(name)
+        return {"person": name} if consent is None else {"person": name, "consent": dict(consent)}
 
     def facts(self, plan: Plan, counts: Counts, target_sha256: str) -> dict[str, Any]:
         """The facts that go into the content credentials and the manifest."""
         parsed = {} if self.parser is None else {"parser": files.sha256_file(self.parser.path)}
         return {
             "toolkit": f"faceswap-hq {faceswap_hq.__version__}",
-            "source": {"person": self.source},
-            "target": {"person": self.target, "clip": plan.info.path.name, "sha256": target_sha256},
+            "source": self._person(self.source),
+            "target": self._person(self.target) | {"clip": plan.info.path.name, "sha256": target_sha256},
             "frames": {"start": plan.start, "stop": plan.stop},  # a list of small numbers would be read back as bytes
             "counts": render.counts_dict(counts),
             "model": {"run": self.run.resolve().name, "sha256": self.card.sha256, "step": self.card.step},
@@ -170,7 +176,14 @@ def render_pair(video: Path, swap: Swap, out: Path, *, control: bool = False) ->
     """
     manifest = Manifest(out)
     manifest.read()  # a damaged one is reported before an hour of work, not after
-    name = _identifier(video, swap)
+    entry, counts = make_pair(video, swap, out, control=control)
+    manifest.put(entry)
+    return entry["id"], counts
+
+
+def make_pair(video: Path, swap: Swap, out: Path, *, control: bool = False) -> tuple[dict[str, Any], Counts]:
+    """:func:`render_pair` without the manifest: returns the entry that belongs into it, and the counts."""
+    name = identifier(video, swap.source, swap.target, swap.settings.frames)
     fake, real, own = (out / kind / f"{name}.mp4" for kind in ("fakes", "reals", "controls"))
     _refuse_overwriting(video, fake, real, own)
     plan = _plan(video, swap)
@@ -203,8 +216,7 @@ def render_pair(video: Path, swap: Swap, out: Path, *, control: bool = False) ->
     if control:
         entry["control"] = f"controls/{name}.mp4"
         entry["sha256"]["control"] = files.sha256_file(own)
-    manifest.put(entry)
-    return name, counts
+    return entry, counts
 
 
 def render_ladder(video: Path, swap: Swap, out: Path) -> list[Path]:
@@ -288,12 +300,13 @@ def _publish(made: Path, final: Path) -> None:
     made.replace(final)
 
 
-def _identifier(video: Path, swap: Swap) -> str:
-    parts = [swap.source, "onto", swap.target]
-    if video.stem != swap.target:
+def identifier(video: Path, source: str, target: str, frames: tuple[int, int] | None) -> str:
+    """Name of a fake: who onto whom, the clip where it has another name than its person, the frames unless all."""
+    parts = [source, "onto", target]
+    if video.stem != target:
         parts.append(video.stem)
-    if swap.settings.frames is not None:
-        parts.append("{}-{}".format(*swap.settings.frames))
+    if frames is not None:
+        parts.append("{}-{}".format(*frames))
     return re.sub(r"([^\w.-]|_)+", "_", "_".join(parts))[:150]
 
 

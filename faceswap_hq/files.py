@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import glob
 import hashlib
 import json
@@ -22,6 +23,9 @@ try:
     import fcntl
 except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
+
+
+_NO_LINK = (errno.EXDEV, errno.EPERM, errno.EACCES, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EMLINK, errno.ENOSYS)
 
 
 def fsync(path: Path) -> None:
@@ -68,6 +72,31 @@ def write_bytes(target: str | Path, data: bytes) -> None:
     """Write ``data`` to ``target`` atomically."""
     with atomic_path(target) as path:
         path.write_bytes(data)
+
+
+def link(source: Path, target: Path) -> None:
+    """Make ``target``, which must not exist, a hard link to ``source``, or a copy where there can be no link."""
+    try:
+        os.link(source, target)
+    except OSError as error:
+        if error.errno not in _NO_LINK:
+            raise
+        shutil.copy2(source, target)
+
+
+def same_file(first: Path, second: Path) -> bool:
+    """Whether two existing paths are one file, or (where there are no links) a copy that :func:`link` made."""
+    a, b = first.stat(), second.stat()
+    return (a.st_dev, a.st_ino) == (b.st_dev, b.st_ino) or (a.st_size, a.st_mtime_ns) == (b.st_size, b.st_mtime_ns)
+
+
+def put_link(source: Path, target: Path) -> None:
+    """Let ``target`` be ``source`` (see :func:`link`), atomically."""
+    if target.exists() and same_file(source, target):
+        return
+    with atomic_path(target) as temporary:
+        temporary.unlink()
+        link(source, temporary)
 
 
 def write_json(target: str | Path, value: Any) -> None:

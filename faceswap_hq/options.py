@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
+
+import typer
 
 from faceswap_hq.errors import UserError
 
 if TYPE_CHECKING:
     from blending import BlendSettings
+
+Device = Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, mps; default: the best there is.")]
+Backend = Annotated[str, typer.Option(help="Landmark backend: mediapipe (offline) or face-alignment.")]
 
 
 def find_model(model: Path | None) -> Path:

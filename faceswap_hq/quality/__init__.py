@@ -3,7 +3,7 @@
 Nothing here looks inside the model or the renderer: every number comes from the pictures.
 """
 
-from faceswap_hq.quality.compare import FakeQuality, compare_clips, compare_frames, embed_clip
+from faceswap_hq.quality.compare import FakeQuality, compare_clips, compare_frames, embed_clip, read_triples
 from faceswap_hq.quality.identity import IdentityModel, IdentityScores, identity_scores
 from faceswap_hq.quality.motion import (
     Correlation,
@@ -33,6 +33,7 @@ __all__ = [
     "jitter",
     "pose_difference",
     "psnr",
+    "read_triples",
     "rotation_matrix",
     "seam",
     "sharpness",

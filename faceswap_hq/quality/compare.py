@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -196,13 +196,29 @@ Triple = tuple[np.ndarray | None, np.ndarray | None, np.ndarray | None]
 """A frame of the target, of the fake and of the exact swap, uint8 (H, W, 3) RGB; None where a clip has ended."""
 
 
-def _triples(target: Path, swap: Path, truth: Path | None, first: int) -> Generator[Triple, None, None]:
+def read_triples(
+    target: Path,
+    swap: Path,
+    truth: Path | None = None,
+    first: int = 0,
+    advance: Callable[[int], None] = lambda n: None,
+) -> Generator[Triple, None, None]:
+    """The frames of clips in step, for :func:`compare_frames`; close it to stop the decoders.
+
+    Args:
+        target: The clip the fake was made from.
+        swap: The fake.
+        truth: The exact swap, where there is one.
+        first: The target's frame that the fake's first frame shows.
+        advance: Called for every triple.
+    """
     with contextlib.ExitStack() as stack:
         readers = [stack.enter_context(_reading(target, start=first))]
         readers += [stack.enter_context(_reading(path)) for path in (swap, truth) if path]
         for frames in itertools.zip_longest(*readers):
             images = [frame.image if frame is not None else None for frame in frames]
             yield images[0], images[1], images[2] if truth else None
+            advance(1)
 
 
 def compare_clips(
@@ -237,7 +253,7 @@ def compare_clips(
     looks = None
     if identity_model is not None and source is not None:
         looks = embed_clip(source, identity_model, most=source_frames)
-    with contextlib.closing(_triples(target, swap, truth, first)) as frames:
+    with contextlib.closing(read_triples(target, swap, truth, first)) as frames:
         return compare_frames(
             frames, identity_model=identity_model, source=looks, every=every, name=f"{swap} and {target}"
         )

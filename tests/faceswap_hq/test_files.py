@@ -182,3 +182,34 @@ class TestLock:
         monkeypatch.chdir(tmp_path / "here")
         with files.lock_beside("."), pytest.raises(UserError), files.lock_beside(tmp_path / "here", wait=False):
             raise AssertionError
+
+
+class TestLinks:
+    @pytest.mark.parametrize("linking", [True, False])
+    def test_the_same_file_or_a_copy_where_there_can_be_no_link(self, tmp_path, monkeypatch, linking):
+        def refuse(*_):
+            raise OSError(errno.EXDEV, "another disk")
+
+        if not linking:
+            monkeypatch.setattr(os, "link", refuse)
+        (tmp_path / "a").write_bytes(b"new")
+        (tmp_path / "b").write_bytes(b"old content")
+        files.put_link(tmp_path / "a", tmp_path / "b")
+        assert (tmp_path / "b").read_bytes() == b"new"
+        assert (tmp_path / "a").samefile(tmp_path / "b") == linking
+        before = (tmp_path / "b").stat()
+        files.put_link(tmp_path / "a", tmp_path / "b")  # nothing to do
+        assert (tmp_path / "b").stat().st_ino == before.st_ino
+        assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "b"]
+
+    def test_a_full_disk_is_not_taken_for_one_without_links(self, tmp_path, monkeypatch):
+        def full(*_):
+            raise OSError(errno.ENOSPC, "full")
+
+        monkeypatch.setattr(os, "link", full)
+        (tmp_path / "a").write_bytes(b"new")
+        (tmp_path / "b").write_bytes(b"old content")
+        with pytest.raises(OSError, match="full"):
+            files.put_link(tmp_path / "a", tmp_path / "b")
+        assert (tmp_path / "b").read_bytes() == b"old content"
+        assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "b"]

@@ -1,0 +1,110 @@
+"""`faceswap-hq curate`: its typed signature is the command line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from faceswap_hq.console import progress, say, training_progress, warn
+from faceswap_hq.errors import UserError
+from faceswap_hq.options import Backend, Device
+
+IDENTITY = "identity.onnx"
+"""Name of the recognition network in the configuration directory."""
+
+
+def curate(
+    cast: Annotated[
+        Path,
+        typer.Argument(metavar="CAST_DIR", help="A folder with a clip, folder or faceset of each person, and consent."),
+    ],
+    output: Annotated[Path, typer.Option("-o", "--output", help="Directory of the data set; resumed if there.")],
+    pairs: Annotated[str, typer.Option(help="all; so many, chosen by --seed; or A:B,C:D (A's face onto B).")] = "all",
+    plan: Annotated[bool, typer.Option("--plan", help="Only say what would be done, and how long that takes.")] = False,
+    model: Annotated[
+        Path | None, typer.Option(help="A trained model to begin with, which stays as it is; default: train one.")
+    ] = None,
+    preset: Annotated[str | None, typer.Option(help="As for train: fast (default), hq, ... or a YAML file.")] = None,
+    minutes: Annotated[float | None, typer.Option(min=0.01, help="Train for so long; default the preset's.")] = None,
+    steps: Annotated[int | None, typer.Option(min=1, help="Train for so many steps instead.")] = None,
+    retrain_rounds: Annotated[
+        int, typer.Option(min=0, help="How often those who failed are trained further and rendered again.")
+    ] = 1,
+    retrain_steps: Annotated[int, typer.Option(min=1, help="Steps of each such training.")] = 500,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the choice of pairs, the training and the noise.")] = 0,
+    held_out: Annotated[
+        float, typer.Option(help="Last part of each clip that is kept from training and rendered on, 0 to 1.")
+    ] = 0.3,
+    seconds: Annotated[float, typer.Option(min=0.01, help="Length of a fake at most.")] = 10.0,
+    thresholds: Annotated[
+        Path | None, typer.Option(help="YAML file of what a fake must reach; default the package's.")
+    ] = None,
+    identity_model: Annotated[
+        Path | None,
+        typer.Option(help="Face-recognition network (ONNX, ArcFace's alignment: MobileFaceNet, ...), for likeness."),
+    ] = None,
+    blend: Annotated[str, typer.Option(help="none (plain paste), classic, best, or a YAML file.")] = "best",
+    backend: Backend = "mediapipe",
+    device: Device = None,
+    signing_key: Annotated[Path | None, typer.Option(help="Private key (PEM) for the content credentials.")] = None,
+    signing_cert: Annotated[Path | None, typer.Option(help="Its certificate chain (PEM).")] = None,
+) -> None:
+    """Fakes of a whole cast: every ordered pair, on footage kept from training, scored, sorted, with a dataset card."""
+    from faceswap_hq import facesets, files
+    from faceswap_hq.curation.consent import read_consent
+
+    # Consent before anything heavy is loaded, and before anything is written
+    read_consent(cast, [facesets.person_name(path) for path in facesets.members(cast)])
+    if model is not None and (preset is not None or steps is not None or minutes is not None):
+        raise UserError(f"{model} is trained already.", "Leave --preset, --steps and --minutes out.")
+
+    from faceswap_hq.curation import opening
+    from faceswap_hq.curation.plan import HeldOut
+    from faceswap_hq.curation.records import Tools
+    from faceswap_hq.curation.run import run
+    from faceswap_hq.curation.settings import CurateSettings
+    from faceswap_hq.curation.thresholds import read_thresholds
+    from faceswap_hq.provenance import load_key
+
+    settings = CurateSettings(
+        pairs=pairs, seed=seed, preset=preset or "fast", steps=steps, minutes=minutes, retrain_rounds=retrain_rounds,
+        retrain_steps=retrain_steps, blend=blend, backend=backend, held_out=HeldOut(share=held_out, seconds=seconds),
+    )  # fmt: skip
+    tools = Tools(
+        frames=lambda description, total: progress(description, total, unit="frames"), training=training_progress,
+        say=say, warn=warn, device=device, key=load_key(signing_key, signing_cert),
+    )  # fmt: skip
+    wanted = read_thresholds(thresholds)
+    identity = _identity(identity_model)
+    with files.lock_beside(output, wait=False):
+        curation = opening.open_curation(
+            cast, output, settings, wanted, model=model, identity=identity, tools=tools
+        )
+        for line in opening.plan_lines(curation):
+            say(line)
+        if plan:
+            return
+        order = run(curation, tools)
+    for item in order:
+        if not item.verdict.accepted:
+            say(f"{item.id} is rejected: {'; '.join(item.verdict.reasons)}")
+    accepted = sum(item.verdict.accepted for item in order)
+    say(f"{output}: {accepted} fakes accepted, {len(order) - accepted} rejected; see {output / 'README.md'}")
+    if accepted:
+        say(f"Next: stress-test --detector CKPT --fakes {output}")
+
+
+def _identity(given: Path | None) -> Path | None:
+    """The recognition network: the one given, or the user's own; a warning where there is none."""
+    from faceswap_hq import places
+    from faceswap_hq.quality import IdentityModel
+
+    own = places.config_dir() / IDENTITY
+    path = given or (own if own.is_file() else None)
+    if path is None:
+        warn(f"likeness to the source is not measured: no --identity-model, and no {own}")
+    else:
+        IdentityModel(path)  # what is wrong with it is said now, not after the training
+    return path

@@ -1,0 +1,151 @@
+"""The long work: training, fakes, scores, and once more for those that failed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from blending import settings_to_dict
+from faceswap_hq import files
+from faceswap_hq.curation import publish, report
+from faceswap_hq.curation.opening import Curation, train_settings
+from faceswap_hq.curation.plan import Pair
+from faceswap_hq.curation.publish import Judged
+from faceswap_hq.curation.records import Tools, perform
+from faceswap_hq.curation.tasks import RenderTask, ScoreTask, TrainTask
+from faceswap_hq.curation.thresholds import better, judge
+from faceswap_hq.errors import UserError
+from faceswap_hq.options import blend_settings
+from faceswap_hq.training.run import load_model, read_config
+from faceswap_hq.training.settings import TrainSettings, to_dict
+
+
+@dataclass(frozen=True, kw_only=True)
+class Model:
+    """What a round renders with."""
+
+    path: Path
+    sha256: str
+    people: tuple[str, ...]
+    step: int
+    settings: TrainSettings
+
+
+def run(curation: Curation, tools: Tools | None = None) -> list[Judged]:
+    """Train, render, score, curate, publish. What an earlier run has done and nothing has changed is used again.
+
+    Args:
+        curation: From :func:`faceswap_hq.curation.opening.open_curation`.
+        tools: Displays, device, signing key.
+
+    Returns:
+        The fakes, ranked.
+
+    Raises:
+        UserError: For what cannot be trained or rendered at all.
+        KeyboardInterrupt: If training was stopped.
+    """
+    tools = tools or Tools()
+    if not curation.wanted:
+        raise UserError("No pair is left to be rendered.", "--plan says why.")
+    best: dict[str, Judged] = {}
+    failed: dict[tuple[str, str], str] = {}
+    waiting = curation.wanted
+    models: list[Model] = []
+    for number in range(curation.settings.retrain_rounds + 1):
+        model = _model(curation, number, waiting, models[-1] if models else None, tools)
+        models.append(model)
+        for place, pair in enumerate(waiting, 1):
+            tools.say(f"round {number}, {place} of {len(waiting)}: {pair.source} onto {pair.target}")
+            item = _one(curation, pair, number, model, tools)
+            if isinstance(item, str):
+                failed[pair.source, pair.target] = item
+                tools.warn(f"{pair.source} onto {pair.target} cannot be rendered: {item}")
+            elif item.id not in best or better(item.verdict, best[item.id].verdict):
+                best[item.id] = item
+        order = publish.ranked(list(best.values()))
+        publish.publish(curation.out, order)
+        rejected = {(i.entry["source"]["person"], i.entry["target"]["person"]) for i in order if not i.verdict.accepted}
+        waiting = [pair for pair in waiting if (pair.source, pair.target) in rejected]
+        tools.say(f"round {number}: {sum(i.verdict.accepted for i in order)} of {len(order)} fakes are accepted")
+        if not waiting:
+            break
+    _write(curation, order, models, failed)
+    return order
+
+
+def _model(curation: Curation, number: int, pairs: Sequence[Pair], before: Model | None, tools: Tools) -> Model:
+    """The model of a round: the one given, one trained on everybody, or further on those who are in failed pairs."""
+    settings, cast = curation.settings, curation.cast
+    training = train_settings(settings, curation.given) if before is None else before.settings
+    if before is None and curation.given is not None:
+        card = load_model(curation.given)[1]
+        return Model(
+            path=curation.given, sha256=card.sha256, people=card.people, step=card.step, settings=training
+        )
+    involved = {name for pair in pairs for name in (pair.source, pair.target)}
+    names = [name for name in cast.extracted if before is None or name in involved]
+    if before is None:
+        steps, minutes = settings.steps, settings.minutes
+        if steps is None and minutes is None:
+            minutes = training.minutes
+    else:
+        steps, minutes = settings.retrain_steps, None
+        tools.say(f"training {', '.join(names)} further: {steps} steps")
+    task = TrainTask(
+        number=number, work_dir=str(curation.work),
+        people=tuple(cast.extracted[name]["training"] for name in names),
+        digests=tuple(cast.extracted[name]["training_digest"] for name in names),
+        settings=to_dict(training), steps=steps, minutes=minutes,
+        begin=None if before is None else str(before.path), begin_sha256="" if before is None else before.sha256,
+    )  # fmt: skip
+    made = perform(task, tools)
+    return Model(
+        path=Path(task.model), sha256=made["sha256"], people=tuple(names), step=made["step"],
+        settings=read_config(Path(task.model))[0],  # with the precision that was found to be the fastest
+    )  # fmt: skip
+
+
+def _one(curation: Curation, pair: Pair, number: int, model: Model, tools: Tools) -> Judged | str:
+    """Render and score one pair; or why it cannot be rendered."""
+    cast, work = curation.cast, str(curation.work)
+    target = cast.extracted[pair.target]
+    render = RenderTask(
+        number=number, source=pair.source, target=pair.target,
+        clip=str(cast.clip(pair.target)), clip_sha256=target["sha256"], frames=curation.frames(pair),
+        model=str(model.path), model_sha256=model.sha256,
+        blend=settings_to_dict(blend_settings(curation.settings.blend)),
+        backend=curation.settings.backend, seed=curation.settings.seed,
+        consent={name: cast.consent[name].facts() for name in (pair.source, pair.target)}, work_dir=work,
+    )  # fmt: skip
+    rendered = perform(render, tools)
+    if rendered["entry"] is None:
+        return str(rendered["error"])
+    network = curation.identity
+    score = ScoreTask(
+        number=number, entry=rendered["entry"], source_faces=cast.extracted[pair.source]["faceset"],
+        source_digest=cast.extracted[pair.source]["digest"], identity=None if network is None else str(network),
+        identity_sha256="" if network is None else files.sha256_file(network), work_dir=work,
+    )  # fmt: skip
+    scored = perform(score, tools)
+    return Judged(
+        entry=rendered["entry"], folder=Path(render.out), number=number, values=scored["values"],
+        quality=scored["quality"], verdict=judge(scored["values"], curation.thresholds),
+    )  # fmt: skip
+
+
+def _write(curation: Curation, order: list[Judged], models: list[Model], failed: dict[tuple[str, str], str]) -> None:
+    """``curation.json``, the card and the checksums."""
+    rounds = [
+        {"round": number, "model": model.path.name, "sha256": model.sha256, "step": model.step,
+         "people": list(model.people), "given": number == 0 and curation.given is not None,
+         "settings": to_dict(model.settings)}
+        for number, model in enumerate(models)
+    ]  # fmt: skip
+    people = report.people(curation.cast.extracted, curation.cast.consent)
+    value = report.report(people, curation.pairs, order, rounds, failed)
+    files.write_json(curation.out / publish.REPORT, value)
+    settings = files.read_yaml(curation.out / publish.SETTINGS)
+    files.write_bytes(curation.out / publish.CARD, report.card(value, settings).encode())
+    publish.write_sums(curation.out)

@@ -1,0 +1,343 @@
+"""Curating a cast from end to end: what is published, what is used again, what a kill loses."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import random
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from faceswap_hq import fakes, files, provenance
+from faceswap_hq.curation import opening, records
+from faceswap_hq.curation.plan import HeldOut
+from faceswap_hq.curation.run import run as curate
+from faceswap_hq.curation.settings import CurateSettings
+from faceswap_hq.curation.tasks import RenderTask, ScoreTask, TrainTask
+from faceswap_hq.curation.thresholds import WORDS, Criterion, Thresholds
+from faceswap_hq.errors import UserError
+from faceswap_hq.faceset import read_faceset
+from stress.data.controls import read_controls
+from stress.data.layouts import read_manifest
+from tests.faceswap_hq.clips import number_of
+from tests.faceswap_hq.helpers import SETTINGS_YAML, killed, leftovers, tree, use_backend
+
+SEAM = Thresholds(fake={"seam": Criterion(max=2.0, best=0.0)}, plan={})
+PAIRS = {("anna", "ben"), ("ben", "anna")}
+
+
+class KnowsBoth:
+    """A backend that knows both actors, and tells from the picture which of them it shows."""
+
+    name, points = "known", 478
+
+    def __init__(self, shots) -> None:
+        self.shots = shots
+
+    def detect(self, image):
+        number = number_of(image)
+        nearest = min(self.shots, key=lambda shot: np.abs(shot.images[number].astype(float) - image).mean())
+        return [nearest.landmarks[number].copy()]
+
+    def reset(self) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+
+def measuring(found: dict[tuple[str, str, int], float]):
+    """A stand-in for measuring: (source, target, round) ► seam; 1 where nothing is said."""
+
+    def work(self, tools):
+        key = self.entry["source"]["person"], self.entry["target"]["person"], self.number
+        return {"values": {**dict.fromkeys(WORDS), "seam": found.get(key, 1.0)}, "quality": {"frames": 7}}
+
+    return work
+
+
+def curated(cast: Path, thresholds: Thresholds = SEAM, tools: records.Tools | None = None, **changes):
+    settings = {"preset": str(cast.parent / "small.yaml"), "steps": 2, "retrain_steps": 1, "blend": "none",
+                "held_out": HeldOut(share=0.3, gap=0.1)} | changes  # fmt: skip
+    tools = tools or records.Tools(device="cpu")
+    curation = opening.open_curation(cast, cast.parent / "out", CurateSettings(**settings), thresholds, tools=tools)
+    return curate(curation, tools)
+
+
+@pytest.fixture(scope="module")
+def fresh(tmp_path_factory, actor_clips, shots) -> Path:
+    """``cast/`` with two clips and their consent, and ``out/`` with both fakes accepted. Copy it before use."""
+    folder = tmp_path_factory.mktemp("curated")
+    (folder / "cast").mkdir()
+    for clip in actor_clips:
+        shutil.copy(clip, folder / "cast" / clip.name)
+    (folder / "cast/consent.yaml").write_text("anna: virtual actor\nben: {basis: virtual actor, note: drawn}\n")
+    (folder / "small.yaml").write_text(SETTINGS_YAML)
+    with pytest.MonkeyPatch.context() as patch:
+        use_backend(patch, KnowsBoth(shots))
+        patch.setattr(ScoreTask, "work", measuring({}))
+        curated(folder / "cast")
+    return folder
+
+
+@pytest.fixture
+def cast(tmp_path, fresh, shots, monkeypatch) -> Path:
+    """A cast that was curated already: ``out/`` lies beside it."""
+    use_backend(monkeypatch, KnowsBoth(shots))
+    shutil.copytree(fresh, tmp_path, dirs_exist_ok=True)
+    return tmp_path / "cast"
+
+
+@pytest.fixture
+def seams(monkeypatch) -> dict[tuple[str, str, int], float]:
+    """What the stand-in says from now on; what is on record it has to forget (:func:`unscored`)."""
+    found: dict[tuple[str, str, int], float] = {}
+    monkeypatch.setattr(ScoreTask, "work", measuring(found))
+    return found
+
+
+def unscored(cast: Path) -> Path:
+    """``out/`` without what was measured and published: as after a kill between rendering and scoring."""
+    out = cast.parent / "out"
+    for path in out.iterdir():
+        if path.name not in ("work", "curation.yaml"):
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+    shutil.rmtree(out / "work/round-0/scores")
+    return out
+
+
+@pytest.fixture
+def counted(monkeypatch) -> list[str]:
+    """What was really done."""
+    done: list[str] = []
+    for kind in (TrainTask, RenderTask):
+        real = kind.work
+
+        def work(self, tools, real=real):
+            done.append(f"train {self.number}" if isinstance(self, TrainTask) else f"{self.source} {self.number}")
+            return real(self, tools)
+
+        monkeypatch.setattr(kind, "work", work)
+    return done
+
+
+def manifest(folder: Path) -> dict[tuple[str, str], dict]:
+    return {(e["source"]["person"], e["target"]["person"]): e for e in fakes.Manifest(folder).read()}
+
+
+class TestWhatIsPublished:
+    def test_fakes_reals_controls_as_the_stress_test_takes_them(self, cast, seams):
+        seams["anna", "ben", 0] = 0.5
+        out = unscored(cast)
+        order = curated(cast)
+        assert [item.entry["source"]["person"] for item in order] == ["anna", "ben"]  # the better one first
+        clips = read_manifest(out)
+        assert {clip.people for clip in clips if clip.label == 1} == PAIRS
+        assert len([clip for clip in clips if clip.label == 0]) == len(read_controls(out)) == 2
+        assert not (out / "rejected").exists()
+        for who, entry in manifest(out).items():
+            assert entry["frames"] == [17, 24]
+            assert entry["curation"]["accepted"]
+            assert entry["quality"]["seam"] == (0.5 if who[0] == "anna" else 1.0)
+            for kind in ("fake", "real", "control"):
+                found = provenance.verify(out / entry[kind])
+                assert found.state == "valid"
+                assert files.sha256_file(out / entry[kind]) == entry["sha256"][kind]
+            basis = {"anna": {"basis": "virtual actor"}, "ben": {"basis": "virtual actor", "note": "drawn"}}
+            facts = provenance.verify(out / entry["fake"]).facts["facts"]
+            assert facts["source"] == entry["source"] == {"person": who[0], "consent": basis[who[0]]}
+            assert facts["target"]["consent"] == entry["target"]["consent"] == basis[who[1]]
+        sums = dict(line.split("  ")[::-1] for line in (out / "SHA256SUMS").read_text().splitlines())
+        for name, sha256 in sums.items():
+            assert hashlib.sha256((out / name).read_bytes()).hexdigest() == sha256
+        listed = {name for name in tree(out) if not name.startswith("work/")}
+        assert listed == set(sums) | {"SHA256SUMS"}
+        report = json.loads((out / "curation.json").read_text())
+        assert [fake["rank"] for fake in report["fakes"]] == [1, 2]
+        assert not leftovers(out)
+
+    def test_nothing_that_is_rendered_was_trained_on(self, fresh):
+        for path in (fresh / "out/work/facesets").glob("*/*.faceset"):
+            frames = [row.frame for row in read_faceset(path).rows]
+            assert frames == list(range(16))  # of 24: one is the gap, seven are rendered
+
+    def test_what_fails_is_trained_further_and_then_rejected_with_its_reason(self, cast, seams, counted):
+        seams.update({("anna", "ben", 0): 3.0, ("anna", "ben", 1): 4.0})
+        out = unscored(cast)
+        curated(cast)
+        assert counted == ["train 1", "anna 1"]
+        assert set(manifest(out)) == {("ben", "anna")}
+        entry = manifest(out / "rejected")["anna", "ben"]
+        assert entry["curation"]["round"] == 0  # the less bad of the two
+        assert "3, above 2" in entry["curation"]["reasons"][0]
+        assert (out / "rejected" / entry["fake"]).is_file()
+        assert not (out / entry["fake"]).exists()
+        assert {clip.people for clip in read_manifest(out) if clip.label == 1} == {("ben", "anna")}
+
+    def test_a_second_attempt_that_is_good_enough_is_taken(self, cast, seams):
+        seams.update({("anna", "ben", 0): 3.0, ("anna", "ben", 1): 1.5})
+        out = unscored(cast)
+        curated(cast)
+        entry = manifest(out)["anna", "ben"]
+        assert entry["curation"]["round"] == 1
+        assert entry["model"]["sha256"] != manifest(out)["ben", "anna"]["model"]["sha256"]
+
+    def test_a_pair_that_cannot_be_rendered_stops_nothing(self, cast, seams, monkeypatch):
+        real = fakes.make_pair
+
+        def refuse(video, swap, *args, **options):
+            if swap.source == "anna":
+                raise UserError("no face found")
+            return real(video, swap, *args, **options)
+
+        monkeypatch.setattr(fakes, "make_pair", refuse)
+        out = unscored(cast)
+        shutil.rmtree(out / "work/round-0")
+        curated(cast)
+        assert set(manifest(out)) == {("ben", "anna")}
+        (left_out,) = json.loads((out / "curation.json").read_text())["left_out"]
+        assert (left_out["source"], left_out["reasons"]) == ("anna", ["no face found"])
+
+
+class TestAgain:
+    def test_nothing_is_done_twice(self, cast, seams, counted):
+        before = tree(cast.parent / "out")
+        curated(cast)
+        assert counted == []
+        assert tree(cast.parent / "out") == before
+
+    def test_other_thresholds_judge_anew_and_render_nothing(self, cast, seams, counted):
+        seams["anna", "ben", 0] = 1.5
+        out = unscored(cast)
+        strict = Thresholds(fake={"seam": Criterion(max=1.2, best=0.0)}, plan={})
+        curated(cast, strict, retrain_rounds=0)
+        assert (set(manifest(out)), set(manifest(out / "rejected"))) == ({("ben", "anna")}, {("anna", "ben")})
+        curated(cast, retrain_rounds=0)
+        assert set(manifest(out)) == PAIRS
+        assert not (out / "rejected").exists()
+        assert counted == []
+
+    def test_what_was_lost_or_changed_is_made_again_and_nothing_else(self, cast, seams, counted):
+        out = cast.parent / "out"
+        entries = manifest(out)
+        (out / "work/round-0" / entries["anna", "ben"]["real"]).write_bytes(b"something else")
+        (out / entries["ben", "anna"]["fake"]).unlink()  # still in the work directory
+        curated(cast)
+        assert counted == ["anna 0"]
+        assert len(read_manifest(out)) == 4
+        for entry in manifest(out).values():
+            assert files.sha256_file(out / entry["real"]) == entry["sha256"]["real"]
+            assert provenance.verify(out / entry["real"]).state == "valid"
+
+    def test_other_consent_is_signed_anew(self, cast, seams, counted):
+        (cast / "consent.yaml").write_text("anna: virtual actor\nben: own footage\n")
+        curated(cast)
+        assert sorted(counted) == ["anna 0", "ben 0"]
+        out = cast.parent / "out"
+        assert manifest(out)["anna", "ben"]["target"]["consent"] == {"basis": "own footage"}
+
+    def test_fewer_pairs_take_the_others_out_without_losing_them(self, cast, seams, counted):
+        out = cast.parent / "out"
+        curated(cast, pairs="anna:ben")
+        assert set(manifest(out)) == {("anna", "ben")}
+        assert len(list((out / "fakes").glob("*.mp4"))) == 1
+        curated(cast)
+        assert set(manifest(out)) == PAIRS
+        assert counted == []
+
+    @pytest.mark.parametrize("failure", [OSError(errno.ENOSPC, "No space left on device"), KeyboardInterrupt()])
+    def test_an_interruption_loses_the_clip_in_hand_alone(self, cast, seams, counted, monkeypatch, failure):
+        out = unscored(cast)
+        shutil.rmtree(out / "work/round-0")
+        real = provenance.sign_video
+        with monkeypatch.context() as patch:
+            patch.setattr(
+                provenance, "sign_video",
+                lambda *a, **o: (_ for _ in ()).throw(failure) if len(counted) == 2 else real(*a, **o),
+            )  # fmt: skip
+            with pytest.raises(type(failure)):
+                curated(cast)
+        assert not leftovers(out)
+        assert not (out / "manifest.json").exists()
+        last = counted[-1]
+        counted.clear()
+        curated(cast)
+        assert counted == [last]
+        assert len(read_manifest(out)) == 4
+
+
+def test_a_folder_that_is_something_else_is_left_alone(cast, seams):
+    shutil.rmtree(cast.parent / "out")
+    (cast.parent / "out").mkdir()
+    (cast.parent / "out" / "thesis.txt").write_text("years of work")
+    with pytest.raises(UserError, match="not of an earlier curation"):
+        curated(cast)
+    assert tree(cast.parent / "out") == {"thesis.txt": b"years of work"}
+
+
+class TestCommand:
+    def test_without_consent_it_explains_and_writes_nothing(self, cast, run):
+        (cast / "consent.yaml").unlink()
+        code, _, err = run("curate", cast, "-o", cast.parent / "new")
+        assert code == 2
+        assert "anna:\n" in err
+        assert "ben:\n" in err
+        assert not (cast.parent / "new").exists()
+
+    def test_a_plan_renders_nothing(self, cast, run, counted):
+        code, out, _ = run(
+            "curate", cast, "-o", cast.parent / "new", "--plan", "--preset", cast.parent / "small.yaml", "--steps", 5
+        )
+        assert code == 0
+        assert "2 of 2 pairs" in out
+        assert counted == []
+
+    def test_with_a_model_given(self, cast, run, seams, trained):
+        before = tree(trained)
+        code, out, err = run(
+            "curate", cast, "-o", cast.parent / "new", "--model", trained, "--blend", "none", "--pairs", 1,
+            "--device", "cpu", "--retrain-rounds", 0,
+        )  # fmt: skip
+        assert (code, "1 fakes accepted" in out) == (0, True), err
+        assert tree(trained) == before
+        assert run("curate", cast, "-o", cast.parent / "new", "--model", trained, "--steps", 1)[0] == 2
+        (cast / "anna.mp4").rename(cast / "cem.mp4")
+        (cast / "consent.yaml").write_text("cem: virtual actor\nben: virtual actor\n")
+        code, _, err = run("curate", cast, "-o", cast.parent / "other", "--model", trained)
+        assert code == 2
+        assert "knows no 'cem'" in err
+
+
+@pytest.mark.slow
+def test_killed_at_any_moment_and_run_again(cast, seams, counted):
+    """The child is killed without warning, again and again; every run goes on where the last one was."""
+    shutil.rmtree(cast.parent / "out")
+    moments = random.Random(0)
+    for _ in range(6):
+
+        def work(tell):
+            told = 0
+
+            def say(message):
+                nonlocal told
+                told += 1
+                tell(told)
+
+            curated(cast, tools=records.Tools(device="cpu", say=say))
+            tell(1000)
+
+        last = killed(work, until=moments.randint(1, 6), delay=moments.uniform(0, 1.5))
+        out = cast.parent / "out"
+        assert not (out / "manifest.json").exists() or len(read_manifest(out)) in (2, 4)
+        if last >= 1000:
+            break
+    curated(cast)
+    out = cast.parent / "out"
+    assert len(read_manifest(out)) == 4
+    assert not leftovers(out)
+    for entry in manifest(out).values():
+        assert provenance.verify(out / entry["fake"]).state == "valid"
