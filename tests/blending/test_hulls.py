@@ -28,6 +28,34 @@ def test_both_annotations_give_the_same_parts() -> None:
         assert np.abs(ours - theirs).sum() < 0.03 * theirs.sum()
 
 
+_HALVES = [[*range(9), 17], [*range(8, 17), 26], [17, 18, 19, 8], [24, 25, 26, 8], [*range(19, 25), 8],
+           [*range(17, 22), 27, *range(31, 36), 8], [*range(22, 27), 27, *range(31, 36), 8], [*range(27, 36)]]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("kind", "groups"),
+    [
+        ("facehull", [range(68)]),
+        ("components", _HALVES),
+        ("dfl_full", [[*range(17), *range(48, 68)], [*range(27, 31), 33], [*range(17, 27), 0, 27, 16, 33]]),
+    ],
+)
+def test_kinds_join_the_points_that_the_68_point_masks_join(kind: str, groups: list[list[int]]) -> None:
+    numbered = np.column_stack([np.arange(68), np.zeros(68)])
+    found = [sorted(int(x) for x in polygon[:, 0]) for polygon in polygons(numbered, kind)]
+    assert sorted(found) == sorted(sorted(group) for group in groups)
+
+
+def test_extended_raises_each_brow_point_by_half_its_height_over_the_lid() -> None:
+    """Below the brows' outer ends lies a point a quarter of the way from the eye's corner to the jaw's end."""
+    points = FACE.astype(np.float64)
+    lids = [0.75 * points[36] + 0.25 * points[0], *points[36:40], *points[42:46], 0.75 * points[45] + 0.25 * points[16]]
+    raised = FACE.copy()
+    raised[17:27] = points[17:27] + (points[17:27] - lids) / 2
+    for found, expected in zip(polygons(FACE, "extended"), polygons(raised, "components"), strict=True):
+        np.testing.assert_allclose(found, expected, atol=1e-4)
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_mask_is_the_union_of_its_polygons_hulls(kind: str) -> None:
     expected = np.zeros(SHAPE, bool)

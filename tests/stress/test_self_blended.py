@@ -117,6 +117,8 @@ def test_moved_edges_stretch_a_window_over_the_central_square():
     np.testing.assert_allclose(found[40], expected, atol=0.05)  # OpenCV's fixed point
     found = moved_edges(rows, edges, 80)[10:90, 10:90]
     np.testing.assert_allclose(found[:, 40], 10 + 3 + (np.arange(80) + 0.5) * (80 - 3 + 5) / 80 - 0.5, atol=0.05)
+    half = moved_edges(columns, np.full(4, -20.0), 80)[10:90, 10:90]  # the middle 40 px, at twice their size
+    np.testing.assert_allclose(half[40], 30 + (np.arange(80) + 0.5) / 2 - 0.5, atol=0.05)
     whole = moved_edges(columns, np.full(4, 9.0), 100)  # nothing lies outside: the edges stay
     np.testing.assert_allclose(whole, columns, atol=1e-4)
 
