@@ -28,8 +28,10 @@ def test_both_annotations_give_the_same_parts() -> None:
         assert np.abs(ours - theirs).sum() < 0.03 * theirs.sum()
 
 
-_HALVES = [[*range(9), 17], [*range(8, 17), 26], [17, 18, 19, 8], [24, 25, 26, 8], [*range(19, 25), 8],
-           [*range(17, 22), 27, *range(31, 36), 8], [*range(22, 27), 27, *range(31, 36), 8], [*range(27, 36)]]  # fmt: skip
+_HALVES = [
+    [*range(9), 17], [*range(8, 17), 26], [17, 18, 19, 8], [24, 25, 26, 8], [*range(19, 25), 8],
+    [*range(17, 22), 27, *range(31, 36), 8], [*range(22, 27), 27, *range(31, 36), 8], [*range(27, 36)],
+]  # fmt: skip
 
 
 @pytest.mark.parametrize(
