@@ -67,6 +67,8 @@ def train(
     way = how.make_recipe()
     if fake is None and way.needs_fakes:
         raise typer.BadParameter(f"the recipe {way.name} needs fakes", param_hint="--fake")
+    if fake is not None and not way.needs_fakes:
+        raise typer.BadParameter(f"the recipe {way.name} makes its own fakes: leave this away", param_hint="--fake")
     if output.is_dir():
         raise UserError(f"{output} is a directory; the name of a file belongs behind -o.")
     if start is not None:
@@ -76,12 +78,12 @@ def train(
     else:
         detector = new_detector(
             how.arch, pretrained=how.pretrained, seed=how.train.seed, device=device, input_size=how.input_size,
-            crop_margin=how.crop_margin,
+            crop_margin=how.crop_margin, mean=how.mean, std=how.std, output=how.output,
         )  # fmt: skip
     clips = read_clips(real, 0) if fake is None else read_dataset(fake, real)
     for folder in (real, fake):
         warn_of_names(folder, clips, warn)
-    used, excluded = cut(clips, detector.card, how.frames_per_clip, "faces", warn)
+    used, excluded = cut(clips, way.crop_settings(detector.card), how.frames_per_clip, "faces", warn)
     reals, fakes = ([item for item in used if item.clip.label == label] for label in (0, 1))
     for group, name in ((reals, "real"), (fakes, "fake")):
         if not group and (name == "real" or way.needs_fakes):

@@ -41,7 +41,7 @@ class Cut:
     several: int
 
 
-def cache_file(clip: Clip, card: CropSettings, frames_per_clip: int) -> Path:
+def cache_file(clip: Clip, card: CropSettings, frames_per_clip: int, faces: str = "followed") -> Path:
     """Where the crops of a clip are kept.
 
     Raises:
@@ -54,6 +54,7 @@ def cache_file(clip: Clip, card: CropSettings, frames_per_clip: int) -> Path:
         "size": card.input_size,
         "margin": card.crop_margin,
         "alignment": card.alignment,
+        **({} if faces == "followed" else {"faces": faces}),
     }
     name = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
     return cache_dir() / "crops" / name[:2] / f"{name}.npz"

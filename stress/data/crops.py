@@ -14,7 +14,7 @@ import numpy as np
 
 from faceswap_hq.errors import UserError
 from stress.data.crop_cache import Cut, cache_file, read_cache, write_cache
-from stress.data.faces import CropSettings, crop_face, crop_face_and_points, same_person
+from stress.data.faces import CropSettings, crop_face, crop_face_and_points, large_faces, same_person
 from stress.data.frames import evenly_spaced, sample_frames
 from stress.data.layouts.clip import Clip
 
@@ -31,6 +31,7 @@ __all__ = [
 ]
 
 DEFAULT_FRAMES = 16
+FACES = ("followed", "large")
 _MAX_WORKERS = 8
 
 Detect = Callable[[np.ndarray], list[np.ndarray]]
@@ -42,7 +43,7 @@ class Crops:
 
     Args:
         clip: Where they come from.
-        frames: (n,) frame numbers, ascending, n >= 1.
+        frames: (n,) frame numbers, ascending, n >= 1; one occurs as often as faces of it are here.
         images: (n, S, S, 3) uint8 RGB.
         missed: Frames looked at in which no face was found; they are not among the n.
         several: Frames of the n that showed more than one face.
@@ -111,6 +112,7 @@ def stream_crops(
     frames_per_clip: int = DEFAULT_FRAMES,
     *,
     workers: int | None = None,
+    faces: str = "followed",
 ) -> Generator[Crops | Excluded, None, None]:
     """Cut faces out of clips in the background, a few clips ahead of whoever takes them.
 
@@ -124,10 +126,17 @@ def stream_crops(
         card: As for :func:`crop_clips`.
         frames_per_clip: Frames to take from each clip, spread over its whole length.
         workers: Clips worked on at a time; None takes the number of cores, at most 8.
+        faces: ``followed``: one person's, through the clip; ``large``: in each frame all whose box has at least half
+            the area of the largest one's.
 
     Yields:
         For every clip, in the order given, its faces or why it has none.
+
+    Raises:
+        ValueError: ``faces`` is something else.
     """
+    if faces not in FACES:
+        raise ValueError(f"faces is {' or '.join(FACES)}, not {faces!r}")
     workers = workers or min(_cores(), _MAX_WORKERS)
     finders = _Finders()
     stop = threading.Event()
@@ -135,7 +144,7 @@ def stream_crops(
     pool = ThreadPoolExecutor(workers, "stress crops")
     try:
         for clip in clips:
-            waiting.append(pool.submit(_crops, clip, card, frames_per_clip, finders.detect, stop))
+            waiting.append(pool.submit(_crops, clip, card, frames_per_clip, finders.detect, stop, faces))
             while len(waiting) >= 2 * workers:
                 yield waiting.popleft().result()
         while waiting:
@@ -175,13 +184,13 @@ class _Finders:
 
 
 def _crops(
-    clip: Clip, card: CropSettings, frames_per_clip: int, detect: Detect, stop: threading.Event
+    clip: Clip, card: CropSettings, frames_per_clip: int, detect: Detect, stop: threading.Event, faces: str
 ) -> Crops | Excluded:
     try:
-        cached = cache_file(clip, card, frames_per_clip)
+        cached = cache_file(clip, card, frames_per_clip, faces)
         cut = read_cache(cached, card.input_size)
         if cut is None:
-            cut = _cut(clip, card, frames_per_clip, detect, stop)
+            cut = _cut(clip, card, frames_per_clip, detect, stop, faces)
             if not stop.is_set():
                 write_cache(cached, cut)
     except UserError as error:
@@ -195,7 +204,9 @@ def _crops(
     )
 
 
-def _cut(clip: Clip, card: CropSettings, frames_per_clip: int, detect: Detect, stop: threading.Event) -> Cut:
+def _cut(
+    clip: Clip, card: CropSettings, frames_per_clip: int, detect: Detect, stop: threading.Event, whose: str
+) -> Cut:
     frames, images, landmarks = [], [], []
     missed = several = 0
     before: np.ndarray | None = None
@@ -208,10 +219,11 @@ def _cut(clip: Clip, card: CropSettings, frames_per_clip: int, detect: Detect, s
             continue
         several += len(faces) > 1
         before = same_person(faces, before)
-        picture, points = crop_face_and_points(image, before, card)
-        images.append(picture)
-        landmarks.append(points)
-        frames.append(number)
+        for face in [before] if whose == "followed" else large_faces(faces):
+            picture, points = crop_face_and_points(image, face, card)
+            images.append(picture)
+            landmarks.append(points)
+            frames.append(number)
     size = card.input_size
     stacked = np.stack(images) if images else np.zeros((0, size, size, 3), np.uint8)
     return Cut(

@@ -45,6 +45,18 @@ def same_person(faces: Sequence[np.ndarray], before: np.ndarray | None) -> np.nd
     return min(faces, key=lambda face: float(np.linalg.norm(_place(face) - here)))
 
 
+def large_faces(faces: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """Those faces of a frame whose box has at least half the area of the largest one's, in the order given.
+
+    Whom Self-Blended Images' published inference asks its detector about (arXiv 2204.08376).
+
+    Args:
+        faces: (points, 2 or 3) each, in pixels.
+    """
+    areas = [float(np.prod(np.ptp(face[:, :2], axis=0))) for face in faces]
+    return [face for face, area in zip(faces, areas, strict=True) if area >= max(areas) / 2]
+
+
 def _place(landmarks: np.ndarray) -> np.ndarray:
     """Middle and side of a face: (3,)."""
     points = np.asarray(landmarks, np.float64)[:, :2]

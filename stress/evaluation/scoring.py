@@ -23,7 +23,7 @@ COLUMNS = ("clip", "frame", "label", "score", "people", "source_clip", "method",
 def score(
     detector: Detector | ScoreFunction, crops: Iterable[Crops], progress: Callable[..., None] | None = None
 ) -> pd.DataFrame:
-    """Score every face.
+    """Score every frame; where several of its faces were cut out, by the highest of their scores.
 
     Args:
         detector: A detector, or a function from (n, S, S, 3) uint8 RGB to (n,) fake probabilities; it is called once a
@@ -42,13 +42,15 @@ def score(
     parts = []
     for item in crops:
         clip = item.clip
+        frames, first = np.unique(item.frames, return_index=True)
+        scores = np.maximum.reduceat(_checked(ask(item.images), len(item.frames)), first)
         parts.append(
             pd.DataFrame(
                 {
                     "clip": clip.id,
-                    "frame": item.frames,
+                    "frame": frames,
                     "label": clip.label,
-                    "score": _checked(ask(item.images), len(item.frames)),
+                    "score": scores,
                     "people": "|".join(clip.people),
                     "source_clip": clip.source_clip,
                     "method": clip.method,
@@ -84,9 +86,13 @@ def score_videos(
     frames_per_clip: int = DEFAULT_FRAMES,
     keep: bool = False,
     workers: int | None = None,
+    faces: str = "followed",
     progress: Callable[..., None] | None = None,
 ) -> Scored:
     """Score clips while the next ones are decoded and cropped in the background.
+
+    With 32 frames a clip, ``faces="large"`` and a video's score the mean of its frames' this is the inference published
+    for Self-Blended Images (arXiv 2204.08376), but that a clip without a face is excluded, not given 0.5.
 
     Args:
         detector: As for :func:`score`.
@@ -95,11 +101,12 @@ def score_videos(
         frames_per_clip: Frames to take from each clip, spread over its whole length.
         keep: Keep all faces; otherwise a few clips' are in memory at a time, and the cache has the rest.
         workers: Clips cropped at a time, see :func:`stress.data.crops.stream_crops`.
+        faces: Whose faces, see there; of several in a frame the highest score counts.
         progress: Called once after every clip.
 
     Raises:
         UserError: There is no card; or as the detector raises.
-        ValueError: The function gives something other than one probability a face.
+        ValueError: The function gives something other than one probability a face, or ``faces`` is unknown.
     """
     if card is None:
         if not isinstance(detector, Detector):
@@ -107,7 +114,7 @@ def score_videos(
         card = detector.card
     kept: list[Crops] = []
     excluded: list[Excluded] = []
-    with contextlib.closing(stream_crops(clips, card, frames_per_clip, workers=workers)) as stream:
+    with contextlib.closing(stream_crops(clips, card, frames_per_clip, workers=workers, faces=faces)) as stream:
 
         def usable() -> Iterator[Crops]:
             for item in stream:

@@ -27,6 +27,22 @@ class Batch:
     labels: np.ndarray
     masks: np.ndarray | None = None
 
+    def central(self, size: int) -> Batch:
+        """The batch with the central ``size`` pixels of its pictures and masks; see :func:`central`."""
+        masks = None if self.masks is None else central(self.masks, size)
+        return Batch(images=central(self.images, size), labels=self.labels, masks=masks)
+
+
+def central(images: np.ndarray, size: int) -> np.ndarray:
+    """The middle of pictures that were cut out wider than a detector wants them.
+
+    Args:
+        images: (n, S, S, ...).
+        size: Side of what is wanted, in pixels; pictures that are no larger are given back whole.
+    """
+    start = max(0, images.shape[1] - size) // 2
+    return images[:, start : start + size, start : start + size]
+
 
 class BalancedBatches:
     """Draws batches that are half real and half fake.

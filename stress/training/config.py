@@ -25,6 +25,9 @@ class TrainConfig:
         arch: As for :func:`stress.detectors.new_detector`.
         input_size: Side of the crops in pixels; None for the architecture's customary one.
         crop_margin: See :class:`stress.detectors.DetectorCard`; None for the customary one.
+        mean: Subtracted from the channels after division by 255; None for the architecture's customary one.
+        std: Divided by after that; None for the customary one.
+        output: Kind of head, see :class:`stress.detectors.DetectorCard`; None for ``logit``.
         pretrained: Whether to start from published weights, which are downloaded.
         frames_per_clip: Frames taken of each clip.
         recipe: Name of a recipe.
@@ -35,6 +38,9 @@ class TrainConfig:
     arch: str = "small_cnn"
     input_size: int | None = None
     crop_margin: float | None = None
+    mean: tuple[float, float, float] | None = None
+    std: tuple[float, float, float] | None = None
+    output: str | None = None
     pretrained: bool = False
     frames_per_clip: int = 16
     recipe: str = Recipe.name

@@ -18,7 +18,7 @@ from stress.data.layouts import FAKE, REAL
 from stress.detectors.card import DetectorCard
 from stress.detectors.detector import Detector
 from stress.evaluation.metrics import auc, curve, youden_threshold
-from stress.training.batches import Draws, ReplayBatches
+from stress.training.batches import Draws, ReplayBatches, central
 from stress.training.freezing import freeze
 from stress.training.holdout import Held, hold_out
 from stress.training.norms import refresh_norms
@@ -71,8 +71,8 @@ def train(
 
     Args:
         detector: Where to start.
-        real: Faces of real clips, at the detector's input size.
-        fake: Faces of fakes; may be empty where the recipe makes its own.
+        real: Faces of real clips, cut out as :meth:`stress.training.Recipe.crop_settings` says.
+        fake: Faces of fakes; not looked at where the recipe makes its own.
         settings: How to train.
         recipe: What is done otherwise than in plain supervised training, if anything.
         replay: Clips of the data the detector was made for, reals and fakes, to train on beside the new ones.
@@ -88,6 +88,7 @@ def train(
     recipe = recipe or Recipe()
     if not real or (recipe.needs_fakes and not fake):
         raise ValueError(f"training needs reals and fakes, not {len(real)} and {len(fake)}")
+    fake = fake if recipe.needs_fakes else ()
     held = _hold_out([*real, *fake], list(replay), settings, recipe)
     module = copy.deepcopy(detector.module)
     trained = Detector(card=detector.card, module=module, name=detector.name)
@@ -95,7 +96,8 @@ def train(
     parts = [_draws(recipe, part.train, settings.batch // len(held), generator) for part in held]
     batches = ReplayBatches(*parts) if replay else parts[0]
     judged = [item for part in held for item in part.validation]
-    seen = recipe.judged(judged, _MAX_VALIDATION_FRAMES, settings.seed)
+    faces, labels = recipe.judged(judged, _MAX_VALIDATION_FRAMES, settings.seed)
+    seen = central(faces, detector.card.input_size), labels
     with torch.random.fork_rng(devices=[trained.device] if trained.device.type == "cuda" else []):
         torch.manual_seed(settings.seed)
         examined = recipe.examined(seen[0], settings.seed), seen[1]
@@ -164,6 +166,7 @@ def _run(
             batch = recipe.change(batches.draw(), generator)
             if settings.augment:
                 batch = recipe.vary(batch, generator)
+            batch = batch.central(trained.card.input_size)
             recent.append(trained.inputs(batch.images))
             losses.append(learner.step(recent[-1], batch))
             step += 1

@@ -18,7 +18,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from stress.data.crops import Crops
+from stress.data.crops import Crops, CropSettings
 from stress.detectors.detector import Detector
 from stress.training.augment import augment
 from stress.training.batches import BalancedBatches, Batch, Draws
@@ -81,6 +81,18 @@ class Recipe:
     name: ClassVar[str] = "plain"
     needs_fakes: ClassVar[bool] = True
     """Whether fakes are trained on; a recipe that makes its own does without."""
+
+    def crop_settings(self, card: CropSettings) -> CropSettings:
+        """How the faces to train on are cut out.
+
+        Args:
+            card: Of the detector to be trained.
+
+        Returns:
+            The card, or a wider crop in as many more pixels: the loop cuts pictures to their middle when they have been
+            changed and varied.
+        """
+        return card
 
     def draws(self, real: Sequence[Crops], fake: Sequence[Crops], size: int, generator: np.random.Generator) -> Draws:
         """Batches to train on.

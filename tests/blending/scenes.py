@@ -89,3 +89,46 @@ def scene(
     polygon = np.stack([center[0] + 0.4 * height * np.cos(turns), center[1] + 0.5 * height * np.sin(turns)], axis=1)
     mask = cv2.GaussianBlur(disc((size, size), (size / 2, size / 2), 0.4 * size).astype(np.float32) / 255, (0, 0), 2)
     return Scene(frame, np.clip(face, 0, 1), mask, matrix, polygon.astype(np.float32))
+
+
+# Where MediaPipe has the 68 points' jaw (told in 23 points), their hairline, and the rest of them from the brows on.
+_JAW_478 = (
+    127, 234, 93, 132, 58, 172, 136, 150, 149, 176, 148,
+    152, 377, 400, 378, 379, 365, 397, 288, 361, 323, 454, 356,
+)  # fmt: skip
+_FOREHEAD_478 = (162, 21, 54, 103, 67, 109, 10, 338, 297, 332, 284, 251, 389)
+_REST_478 = (
+    70, 63, 105, 66, 107, 336, 296, 334, 293, 300, 168, 197, 5, 4, 98, 97, 2, 326, 327,
+    33, 160, 158, 133, 153, 144, 362, 385, 387, 263, 373, 380,
+    61, 185, 40, 39, 37, 0, 267, 269, 270, 409, 291, 375, 321, 405, 314, 17, 84, 181, 91, 146,
+)  # fmt: skip
+
+
+def schematic_face(size: int, *, points: int = 68) -> np.ndarray:
+    """Landmarks of a drawn face that fills a square of ``size`` px from brows to chin about to its half.
+
+    Returns:
+        (68 or 478, 2) float32; of 478 those that stand for the 68 points and the hairline are where they belong, the
+        others in the middle of the face.
+    """
+    turn = np.pi * np.arange(17) / 16
+    jaw = np.column_stack([-np.cos(turn), 0.1 + 1.1 * np.sin(turn)])
+    brow = np.column_stack([np.linspace(-0.85, -0.2, 5), -0.1 - 0.08 * np.sin(np.pi * np.arange(5) / 4)])
+    bridge = np.column_stack([np.zeros(4), np.linspace(0.05, 0.45, 4)])
+    base = np.column_stack([np.linspace(-0.2, 0.2, 5), [0.52, 0.55, 0.57, 0.55, 0.52]])
+    eye = np.array([[-0.65, 0.1], [-0.52, 0.04], [-0.4, 0.04], [-0.27, 0.1], [-0.4, 0.15], [-0.52, 0.15]])
+    turn = 2 * np.pi * np.arange(20) / 20
+    mouth = np.column_stack([-0.3 * np.cos(turn), 0.8 - 0.1 * np.sin(turn)])
+    mirror = np.array([-1, 1])
+    left_eye = (eye * mirror)[[3, 2, 1, 0, 5, 4]]
+    face = np.concatenate([jaw, brow, (brow * mirror)[::-1], bridge, base, eye, left_eye, mouth])
+    if points == 478:
+        turn = np.pi * np.arange(13) / 12
+        hairline = np.column_stack([-0.95 * np.cos(turn), -0.05 - 0.6 * np.sin(turn)])
+        few, face = face, np.tile([0.0, 0.4], (478, 1))
+        face[list(_JAW_478)] = np.column_stack([np.interp(np.arange(23) / 22, np.arange(17) / 16, few[:17, i])
+                                                for i in range(2)])  # fmt: skip
+        rest = (*range(17, 48), *range(48, 68))
+        face[list(_FOREHEAD_478)] = hairline
+        face[list(_REST_478)] = few[list(rest)]
+    return (face * (0.36 * size) + (0.5 * size, 0.42 * size)).astype(np.float32)

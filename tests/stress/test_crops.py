@@ -203,6 +203,26 @@ def test_one_person_is_followed_even_when_somebody_else_comes_nearer_to_the_came
     assert (again.missed, again.several) == (1, 3)  # the cache knows it too
 
 
+def test_all_large_faces_of_a_frame_are_cut_out_where_that_is_asked_for(monkeypatch, tmp_path):
+    """Faces of 12, 9 and 8 px: the areas are 1, 0.56 and 0.44 of the largest one's."""
+    square = np.array([[0, 0, 0], [1, 1, 0]], np.float32)
+    faces = [square * side + (left, 20, 0) for left, side in ((10, 8), (40, 12), (70, 9))]
+    picture = np.zeros((64, 96, 3), np.uint8)
+    picture[..., 1] = 2 * np.arange(96)
+    cv2.imwrite(str(tmp_path / "a.png"), picture)
+    monkeypatch.setattr(landmarks, "open_backend", lambda *_, **__: _StandIn(faces))
+    one, settings = [clip("a", 0, ("p",), tmp_path / "a.png")], FaceCrop(input_size=8, crop_margin=1.0)
+    for _ in range(2):  # cut anew, then from the cache, which is not the cache of one person's faces
+        (all_large,) = stream_crops(one, settings, faces="large")
+        assert all_large.frames.tolist() == [0, 0]
+        np.testing.assert_allclose(all_large.images[..., 1].mean((1, 2)) / 2, [45.5, 74], atol=0.6)
+        assert (all_large.missed, all_large.several) == (0, 1)
+        (followed,) = stream_crops(one, settings)
+        assert followed.frames.tolist() == [0]
+    with pytest.raises(ValueError, match="followed or large"):
+        next(stream_crops(one, settings, faces="some"))
+
+
 def test_of_a_list_of_frames_those_listed_are_taken_over_its_whole_length(backend, tmp_path):
     for number in range(40):
         image = np.full((64, 96, 3), number, np.uint8)

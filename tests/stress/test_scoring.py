@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import dataclasses
+import types
+
 import cv2
 import numpy as np
 import pandas as pd
@@ -11,6 +14,7 @@ from faceswap_hq.faces import landmarks
 from stress.api import FaceCrop
 from stress.data.crops import crop_clips
 from stress.detectors import new_detector
+from stress.evaluation.metrics import to_videos
 from stress.evaluation.scoring import COLUMNS, score, score_videos
 from tests.stress.synthetic import clip, crops
 
@@ -85,6 +89,34 @@ def pictures(monkeypatch, tmp_path):
 def _listed(folder):
     return [clip(f"p{i}", label, (f"p{i}",), folder / kind / f"p{i}") for label, kind in ((0, "real"), (1, "fake"))
             for i in range(3)]  # fmt: skip
+
+
+def test_of_several_faces_in_a_frame_the_highest_score_counts_and_a_video_is_the_mean_over_frames():
+    data = crops(1, artefact=0, frames=5, size=8)[0]
+    several = dataclasses.replace(data, frames=np.array([3, 3, 3, 8, 9]))
+    table = score(lambda images: np.array([0.2, 0.9, 0.1, 0.4, 0.5]), [several])
+    assert table.frame.tolist() == [3, 8, 9]
+    assert table.score.tolist() == [0.9, 0.4, 0.5]
+    video = to_videos(table.assign(fold=0, group="fakes"))
+    assert video.score.tolist() == [pytest.approx(0.6)]
+    assert video.frames.tolist() == [3]
+
+
+def test_videos_are_scored_by_all_their_large_faces(monkeypatch, tmp_path):
+    """Two faces side by side, the right one bright: one person is followed, or the highest score counts."""
+    half = np.array([[0, 0, 0], [24, 24, 0]], np.float32)
+    sides = types.SimpleNamespace(detect=lambda image: [half, half + np.float32([24, 0, 0])], close=lambda: None)
+    monkeypatch.setattr(landmarks, "open_backend", lambda *_, **__: sides)
+    picture = np.full((24, 48, 3), 51, np.uint8)
+    picture[:, 24:] = 204
+    cv2.imwrite(str(tmp_path / "a.png"), picture)
+    clips, settings = [clip("a", 1, ("p",), tmp_path / "a.png")], FaceCrop(input_size=24, crop_margin=1.0)
+    found = {
+        faces: score_videos(lambda images: images.mean((1, 2, 3)) / 255, clips, card=settings, faces=faces).scores
+        for faces in ("followed", "large")
+    }
+    assert found["followed"].score.tolist() == pytest.approx([0.2])
+    assert found["large"].score.tolist() == pytest.approx([0.8])
 
 
 @pytest.mark.parametrize("workers", [1, 3])

@@ -14,6 +14,7 @@ from stress.training.recipe import Recipe
 _WHERE = {
     "plain": ("stress.training.recipe", "Recipe"),
     "frequency-mask": ("stress.training.recipes.frequency_mask", "FrequencyMask"),
+    "self-blended": ("stress.training.recipes.self_blended", "SelfBlended"),
 }
 RECIPES = tuple(_WHERE)
 
