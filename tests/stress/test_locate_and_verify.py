@@ -72,8 +72,7 @@ def small(side: int = 64) -> Detector:
 def iou(detector: Detector, data: list[Crops]) -> float:
     found = []
     for item in sides(data)[1]:
-        mask = item.masks if item.masks is not None else None
-        exact = cells_of(torch.from_numpy(mask).float() / 255, 4, 0.5).numpy() == 1
+        exact = cells_of(torch.from_numpy(item.masks).float() / 255, 4, 0.5).numpy() == 1
         said = maps(detector, item.images) >= 0.5
         found += [(a & b).sum() / (a | b).sum() for a, b in zip(exact, said, strict=True)]
     return float(np.mean(found))
@@ -86,12 +85,12 @@ def accuracy(detector: Detector, data: list[Crops]) -> float:
 
 
 def test_it_learns_whether_and_where():
-    settings = TrainSettings(epochs=12, batch=16, lr=2e-3, optimizer="adam", weight_decay=1e-5, patience=12)
+    settings = TrainSettings(epochs=6, batch=16, lr=3e-3, optimizer="adam", weight_decay=1e-5)
     unseen, start = squares(8, seed=5), small()
     assert iou(start, unseen) < 0.5
     losses = []
     trained = train(
-        start, *sides(squares(14)), settings, recipe=make_recipe(NAME), on_epoch=lambda epoch: losses.append(epoch)
+        start, *sides(squares(10)), settings, recipe=make_recipe(NAME), on_epoch=lambda epoch: losses.append(epoch)
     )
     assert losses[-1].loss < 0.7 * losses[0].loss
     assert losses[-1].validation_auc > 0.95
@@ -277,7 +276,8 @@ def test_the_reduced_and_the_published_setting():
     recipe, settings = published.make_recipe(), published.train
     assert (recipe.forged_above, recipe.mixup, recipe.mixup_alpha, recipe.real_epochs) == (0, 0.5, 1, 2)
     assert (settings.epochs, settings.batch, settings.lr, settings.weight_decay) == (30, 16, 5e-4, 1e-5)
-    assert (settings.optimizer, settings.schedule, settings.step_epochs, settings.step_factor) == ("adam", "step", 5, 0.5)
+    assert (settings.optimizer, settings.schedule) == ("adam", "step")
+    assert (settings.step_epochs, settings.step_factor) == (5, 0.5)
 
 
 @pytest.mark.slow
