@@ -230,6 +230,9 @@ def render(
     control: Annotated[
         bool, typer.Option("--control", help="Also controls/: the target's own face put back; for stress-test's audit.")
     ] = False,
+    masks: Annotated[
+        bool, typer.Option(help="Also masks/: how much of every pixel is the new face; for detectors that locate it.")
+    ] = True,
     parser: Annotated[
         Path | None,
         typer.Option(help="Face-parsing network (ONNX, 19 classes of CelebAMask-HQ): swap only what it calls face."),
@@ -271,9 +274,9 @@ def render(
         counts = fakes.render_file(video, swap, output, compare=compare)
         say(str(output))
     else:
-        name, counts = fakes.render_pair(video, swap, out_dir, control=control)
+        name, counts = fakes.render_pair(video, swap, out_dir, control=control, masks=masks)
         say(f"{out_dir}/fakes/{name}.mp4 and its matched {out_dir}/reals/{name}.mp4")
-        for rung in fakes.render_ladder(video, swap, out_dir / "ladder") if ladder else ():
+        for rung in fakes.render_ladder(video, swap, out_dir / "ladder", masks=masks) if ladder else ():
             say(str(rung))
     say(f"{counts.swapped} of {counts.frames} frames swapped; {counts.passed} without the face passed through")
     if counts.people > 1:

@@ -164,33 +164,40 @@ def render_file(video: Path, swap: Swap, target: Path, *, compare: bool = False)
     return counts
 
 
-def render_pair(video: Path, swap: Swap, out: Path, *, control: bool = False) -> tuple[str, Counts]:
+def render_pair(
+    video: Path, swap: Swap, out: Path, *, control: bool = False, masks: bool = True
+) -> tuple[str, Counts]:
     """Write ``fakes/ID.mp4``, its matched ``reals/ID.mp4`` and their manifest entry; returns the ID and the counts.
 
     Args:
         video: The target clip.
         swap: From :func:`open_swap`.
-        out: Directory of the three.
+        out: Directory of all of them.
         control: Also write ``controls/ID.mp4``: the target's own face taken out and put back where the swap's would be,
             through the same warp, mask, blending and codec. A detector that calls it fake knows the pipeline.
+        masks: Also write ``masks/ID.zip``: how much of every pixel is the new face (:mod:`faceswap_hq.masks`).
     """
     manifest = Manifest(out)
     manifest.read()  # a damaged one is reported before an hour of work, not after
-    entry, counts = make_pair(video, swap, out, control=control)
+    entry, counts = make_pair(video, swap, out, control=control, masks=masks)
     manifest.put(entry)
     return entry["id"], counts
 
 
-def make_pair(video: Path, swap: Swap, out: Path, *, control: bool = False) -> tuple[dict[str, Any], Counts]:
+def make_pair(
+    video: Path, swap: Swap, out: Path, *, control: bool = False, masks: bool = False
+) -> tuple[dict[str, Any], Counts]:
     """:func:`render_pair` without the manifest: returns the entry that belongs into it, and the counts."""
     name = identifier(video, swap.source, swap.target, swap.settings.frames)
     fake, real, own = (out / kind / f"{name}.mp4" for kind in ("fakes", "reals", "controls"))
-    _refuse_overwriting(video, fake, real, own)
+    mask = out / "masks" / f"{name}.zip"
+    _refuse_overwriting(video, fake, real, own, mask)
     plan = _plan(video, swap)
     sha256 = files.sha256_file(video)
     with files.scratch_beside(fake) as scratch:
         unsigned, untouched = scratch / "fake.mp4", scratch / "real.mp4"
-        counts = _encode(plan, swap, unsigned, real=untouched)
+        exact = scratch / "masks.zip" if masks else None
+        counts = _encode(plan, swap, unsigned, real=untouched, masks=exact)
         facts = swap.facts(plan, counts, sha256)
         signed = {real: scratch / "reals" / real.name, fake: scratch / "fakes" / fake.name}
         _sign_fake(unsigned, signed[fake], plan, swap, facts)
@@ -210,22 +217,29 @@ def make_pair(video: Path, swap: Swap, out: Path, *, control: bool = False) -> t
             _sign_control(scratch / "own.mp4", signed[own], plan, swap, facts)
         for final, made in signed.items():  # all are there, or none
             _publish(made, final)
+        if exact is not None:
+            mask.parent.mkdir(exist_ok=True)
+            exact.replace(mask)
     entry = {"id": name, "fake": f"fakes/{name}.mp4", "real": f"reals/{name}.mp4", **facts}
     entry["frames"] = [plan.start, plan.stop]
     entry["sha256"] = {"fake": files.sha256_file(fake), "real": files.sha256_file(real)}
+    if masks:
+        entry["mask"] = f"masks/{name}.zip"
+        entry["sha256"]["mask"] = files.sha256_file(mask)
     if control:
         entry["control"] = f"controls/{name}.mp4"
         entry["sha256"]["control"] = files.sha256_file(own)
     return entry, counts
 
 
-def render_ladder(video: Path, swap: Swap, out: Path) -> list[Path]:
+def render_ladder(video: Path, swap: Swap, out: Path, *, masks: bool = True) -> list[Path]:
     """The same swap once for every rung of the quality ladder, each into a folder of its own with its matched real.
 
     Args:
         video: The target clip.
         swap: From :func:`open_swap`; its blending is the ladder's top.
         out: Gets ``0-none/``, ``1-mask/``, ... each as :func:`render_pair` makes it.
+        masks: As for :func:`render_pair`; each rung has its own, since what is blended in differs.
 
     Returns:
         The fakes, from crude to best.
@@ -233,7 +247,7 @@ def render_ladder(video: Path, swap: Swap, out: Path) -> list[Path]:
     made = []
     for number, (rung, blend) in enumerate(rungs(swap.settings.blend).items()):
         folder = out / f"{number}-{rung}"
-        name, _ = render_pair(video, replace(swap, settings=replace(swap.settings, blend=blend)), folder)
+        name, _ = render_pair(video, replace(swap, settings=replace(swap.settings, blend=blend)), folder, masks=masks)
         made.append(folder / "fakes" / f"{name}.mp4")
     return made
 
@@ -260,13 +274,17 @@ def render_preview(video: Path, swap: Swap, frame: int, target: Path) -> None:
         provenance.sign_image(unsigned, target, claim=claim, key=swap.key)
 
 
-def _encode(plan: Plan, swap: Swap, fake: Path, *, real: Path | None = None, compare: bool = False) -> Counts:
+def _encode(
+    plan: Plan, swap: Swap, fake: Path, *, real: Path | None = None, masks: Path | None = None, compare: bool = False
+) -> Counts:
     seconds: dict[str, float] = defaultdict(float)
     doing = f"putting {swap.target} back" if swap.settings.own else f"swapping {swap.source} onto {swap.target}"
     with swap.progress(doing, plan.stop - plan.start) as advance:
         frames = render.swapped_frames(plan, swap.model, swap.settings, seconds=seconds, parser=swap.parser)
         with contextlib.closing(frames):
-            return render.write_video(plan, frames, fake, real=real, compare=compare, advance=advance, seconds=seconds)
+            return render.write_video(
+                plan, frames, fake, real=real, masks=masks, compare=compare, advance=advance, seconds=seconds
+            )
 
 
 def _fake_claim(target: Path, plan: Plan, facts: dict[str, Any]) -> provenance.Claim:

@@ -20,6 +20,7 @@ from blending import BlendState
 from faceswap_hq import media
 from faceswap_hq.drawing import Drawn, draw
 from faceswap_hq.faces.parsing import FaceParser
+from faceswap_hq.masks import MaskWriter, mask_of
 from faceswap_hq.model import SwapAutoencoder
 from faceswap_hq.planning import Advance, Plan, RenderSettings
 
@@ -56,6 +57,8 @@ class Swapped:
     """uint8 (H, W, 3), RGB; the very array of ``frame`` where nothing was swapped."""
     face: np.ndarray | None
     """The model's raw face, float32 (S, S, 3), where one was swapped."""
+    blended: blending.ComposeResult | None = None
+    """Where and how much of it is in the frame, where one was swapped."""
 
 
 def swapped_frames(
@@ -149,7 +152,7 @@ def _finish(
     started = time.perf_counter()
     result = blending.finish(frame.image, ready)
     seconds["blend: finish"] += time.perf_counter() - started
-    return Swapped(frame=frame, image=result.image, face=face)
+    return Swapped(frame=frame, image=result.image, face=face, blended=result)
 
 
 @contextlib.contextmanager
@@ -169,6 +172,7 @@ def write_video(
     fake: Path,
     *,
     real: Path | None = None,
+    masks: Path | None = None,
     compare: bool = False,
     advance: Advance = lambda n=1: None,
     seconds: dict[str, float] | None = None,
@@ -180,6 +184,7 @@ def write_video(
         frames: From :func:`swapped_frames`.
         fake: File of the swapped video.
         real: File of the matched real: the same frames through the same codec, face untouched.
+        masks: Archive of the swapped frames' masks, see :mod:`faceswap_hq.masks`.
         compare: The fake file shows original and swap side by side.
         advance: Called for every frame.
         seconds: Busy time so far.
@@ -195,6 +200,7 @@ def write_video(
         control = None
         if real is not None:
             control = stack.enter_context(media.VideoWriter(real, like=info, audio_from=sound, frames=part))
+        exact = None if masks is None else stack.enter_context(MaskWriter(masks))
         for item in frames:
             started = time.perf_counter()
             image = np.concatenate([item.frame.image, item.image], axis=1) if compare else item.image
@@ -202,6 +208,10 @@ def write_video(
             if control is not None:
                 control.write(item.frame.image, item.frame.pts)
             seconds["hand to encoder"] += time.perf_counter() - started
+            if exact is not None and item.blended is not None:
+                started = time.perf_counter()
+                exact.write(written, mask_of(item.blended))
+                seconds["masks"] += time.perf_counter() - started
             written += 1
             swapped += item.face is not None
             advance(1)

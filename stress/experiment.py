@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -15,7 +16,8 @@ from faceswap_hq.errors import UserError
 from stress import leakage, records
 from stress.data.splits import Split, split
 from stress.detectors.detector import require_trainable
-from stress.evaluation import gate, ladder
+from stress.detectors.maps import locates, maps
+from stress.evaluation import gate, ladder, localisation
 from stress.evaluation.comparison import (
     DEFINITIONS,
     Bootstrap,
@@ -221,6 +223,9 @@ def run(
         **found,
         "strategies": strategies,
         "ladder": ladder.figures(list(rungs or {}), first, people, settings.bootstrap),
+        "localisation": localisation.figures(
+            partial(maps, detector) if locates(detector) else None, crops, settings.bootstrap
+        ),
         "claims": records.claims(detector.card, found["conditions"]),
         "finetune": records.finetuning(
             folds, tuned[main] if main else FoldScores(), clips, main, tried=bool(tuned)

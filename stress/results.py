@@ -35,6 +35,8 @@ Some results have more; a reader does without. An estimate is ``value``, ``low``
   0 for untouched, setting, phase, n, and ``video``: estimates);
 * in ``audit``: ``probes``, ``shuffled``, ``processed_real`` (after fine-tuning where there is an after) and
   ``processed_real_before``, ``names``, ``notes``, ``suspect``;
+* ``localisation``: where the detector's map and the exact masks say a fake is forged, before fine-tuning
+  (:func:`stress.evaluation.localisation.figures`), or null;
 * ``hashes``: sha256 of the ``detector`` and of every one of the ``clips`` (data set, label and id).
 """
 

@@ -19,7 +19,7 @@ from stress.data.faces import CropSettings
 from stress.data.frames import file_hash, is_pictures, pictures_of
 from stress.data.layouts.clip import Clip
 
-VERSION = 3  # of what is cut out: 2 follows one person through a clip, 3 keeps the landmarks
+VERSION = 4  # of what is cut out: 2 follows one person through a clip, 3 keeps the landmarks, 4 the exact masks
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +32,7 @@ class Cut:
         landmarks: (n, points, 2) float32, in pixels of the pictures.
         missed: Frames looked at in which there was no face.
         several: Frames of the n in which there was more than one.
+        masks: (n, S, S) uint8, or None where they are not known.
     """
 
     frames: np.ndarray
@@ -39,6 +40,7 @@ class Cut:
     landmarks: np.ndarray
     missed: int
     several: int
+    masks: np.ndarray | None = None
 
 
 def cache_file(clip: Clip, card: CropSettings, frames_per_clip: int, faces: str = "followed") -> Path:
@@ -55,6 +57,7 @@ def cache_file(clip: Clip, card: CropSettings, frames_per_clip: int, faces: str 
         "margin": card.crop_margin,
         "alignment": card.alignment,
         **({} if faces == "followed" else {"faces": faces}),
+        "mask": None if clip.mask is None else file_hash(clip.mask),
     }
     name = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
     return cache_dir() / "crops" / name[:2] / f"{name}.npz"
@@ -73,7 +76,7 @@ def read_cache(path: Path, size: int) -> Cut | None:
     try:
         with np.load(path, allow_pickle=False) as stored:
             frames, picture, counts = stored["frames"], stored["picture"], stored["counts"]
-            landmarks = stored["landmarks"]
+            landmarks, mask = stored["landmarks"], stored["mask"]
         missed, several = (int(value) for value in counts)
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
         return None
@@ -82,24 +85,31 @@ def read_cache(path: Path, size: int) -> Cut | None:
         return Cut(frames=frames, images=none, landmarks=landmarks, missed=missed, several=several)
     try:
         column = cv2.imdecode(picture, cv2.IMREAD_COLOR)
+        masks = cv2.imdecode(mask, cv2.IMREAD_GRAYSCALE) if len(mask) else None
     except cv2.error:
         return None
-    if column is None or column.shape != (len(frames) * size, size, 3) or len(landmarks) != len(frames):
+    tall = (len(frames) * size, size)
+    if column is None or column.shape != (*tall, 3) or len(landmarks) != len(frames):
+        return None
+    if len(mask) and (masks is None or masks.shape != tall):
         return None
     images = cv2.cvtColor(column, cv2.COLOR_BGR2RGB).reshape(-1, size, size, 3)
-    return Cut(frames=frames, images=images, landmarks=landmarks, missed=missed, several=several)
+    masks = None if masks is None else masks.reshape(-1, size, size)
+    return Cut(frames=frames, images=images, landmarks=landmarks, missed=missed, several=several, masks=masks)
 
 
 def write_cache(path: Path, cut: Cut) -> None:
-    """The crops of a clip as one tall PNG (lossless) beside their frame numbers."""
+    """The crops of a clip as one tall PNG (lossless) beside their frame numbers, and so their masks."""
     size = cut.images.shape[1]
-    picture = np.zeros(0, np.uint8)
+    picture = mask = np.zeros(0, np.uint8)
     if len(cut.frames):
         column = cv2.cvtColor(cut.images.reshape(-1, size, 3), cv2.COLOR_RGB2BGR)
         done, picture = cv2.imencode(".png", column, [cv2.IMWRITE_PNG_COMPRESSION, 1])
         if not done:  # a picture may have a million rows: so many faces are cut out anew each time
             return
+        if cut.masks is not None:
+            mask = cv2.imencode(".png", cut.masks.reshape(-1, size), [cv2.IMWRITE_PNG_COMPRESSION, 1])[1]
     buffer = io.BytesIO()
     counts = np.array([cut.missed, cut.several])
-    np.savez(buffer, frames=cut.frames, picture=picture, counts=counts, landmarks=cut.landmarks)
+    np.savez(buffer, frames=cut.frames, picture=picture, counts=counts, landmarks=cut.landmarks, mask=mask)
     write_bytes(path, buffer.getvalue())

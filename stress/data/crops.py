@@ -17,6 +17,7 @@ from stress.data.crop_cache import Cut, cache_file, read_cache, write_cache
 from stress.data.faces import CropSettings, crop_face, crop_face_and_points, large_faces, same_person
 from stress.data.frames import evenly_spaced, sample_frames
 from stress.data.layouts.clip import Clip
+from stress.data.masks import open_masks
 
 __all__ = [
     "DEFAULT_FRAMES",
@@ -48,6 +49,8 @@ class Crops:
         missed: Frames looked at in which no face was found; they are not among the n.
         several: Frames of the n that showed more than one face.
         landmarks: (n, points, 2) float32 in pixels of the crops, or None where they are not known.
+        masks: (n, S, S) uint8, how much of every pixel is forged (255 = all of it); None where that is not known. A
+            real has none: nothing of it is forged.
     """
 
     clip: Clip
@@ -56,6 +59,7 @@ class Crops:
     missed: int = 0
     several: int = 0
     landmarks: np.ndarray | None = None
+    masks: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         shape = self.images.shape
@@ -65,6 +69,8 @@ class Crops:
             raise ValueError(f"{len(self.frames)} frame numbers for {shape[0]} crops")
         if self.landmarks is not None and (self.landmarks.ndim != 3 or len(self.landmarks) != shape[0]):
             raise ValueError(f"landmarks of {shape[0]} crops are (n, points, 2), not {self.landmarks.shape}")
+        if self.masks is not None and (self.masks.dtype != np.uint8 or self.masks.shape != shape[:3]):
+            raise ValueError(f"masks of these crops are uint8 {shape[:3]}, not {self.masks.dtype} {self.masks.shape}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -200,30 +206,36 @@ def _crops(
     if not len(cut.frames):
         return Excluded(clip=clip, reason="no face found in the frames looked at")
     return Crops(
-        clip=clip, frames=cut.frames, images=cut.images, missed=cut.missed, several=cut.several, landmarks=cut.landmarks
-    )
+        clip=clip, frames=cut.frames, images=cut.images, missed=cut.missed, several=cut.several,
+        landmarks=cut.landmarks, masks=cut.masks,
+    )  # fmt: skip
 
 
 def _cut(
     clip: Clip, card: CropSettings, frames_per_clip: int, detect: Detect, stop: threading.Event, whose: str
 ) -> Cut:
-    frames, images, landmarks = [], [], []
+    frames, images, landmarks, masks = [], [], [], []
     missed = several = 0
     before: np.ndarray | None = None
-    for number, image in sample_frames(clip, frames_per_clip):
-        if stop.is_set():
-            break
-        faces = detect(image)
-        if not faces:
-            missed += 1
-            continue
-        several += len(faces) > 1
-        before = same_person(faces, before)
-        for face in [before] if whose == "followed" else large_faces(faces):
-            picture, points = crop_face_and_points(image, face, card)
-            images.append(picture)
-            landmarks.append(points)
-            frames.append(number)
+    with contextlib.ExitStack() as stack:
+        mask_of = None if clip.mask is None else stack.enter_context(open_masks(clip.mask))
+        for number, image in sample_frames(clip, frames_per_clip):
+            if stop.is_set():
+                break
+            faces = detect(image)
+            if not faces:
+                missed += 1
+                continue
+            several += len(faces) > 1
+            before = same_person(faces, before)
+            mask = None if mask_of is None else mask_of(number, image.shape)
+            for face in [before] if whose == "followed" else large_faces(faces):
+                picture, points = crop_face_and_points(image, face, card)
+                images.append(picture)
+                landmarks.append(points)
+                frames.append(number)
+                if mask is not None:
+                    masks.append(crop_face(mask, face, card))
     size = card.input_size
     stacked = np.stack(images) if images else np.zeros((0, size, size, 3), np.uint8)
     return Cut(
@@ -232,4 +244,5 @@ def _cut(
         landmarks=np.stack(landmarks) if landmarks else np.zeros((0, 0, 2), np.float32),
         missed=missed,
         several=several,
+        masks=np.stack(masks) if masks else None,
     )

@@ -77,13 +77,13 @@ def crop_face_and_points(
     picture repeats its edge.
 
     Args:
-        image: (H, W, 3) uint8 RGB.
+        image: (H, W, 3) uint8 RGB, or a mask of the same frame, (H, W) uint8, which is then cut where the picture is.
         landmarks: (points, 2 or 3) in pixels of ``image``.
         card: Size, margin and alignment; the margin multiplies the longer side of the box around all landmarks, a box
             that is turned with the face when the alignment is ``"aligned"``.
 
     Returns:
-        (S, S, 3) uint8 RGB, and the landmarks in it, (points, 2) float32 in its pixels.
+        (S, S, 3) uint8 RGB, or (S, S) of a mask, and the landmarks in it, (points, 2) float32 in its pixels.
     """
     points = np.asarray(landmarks, np.float64)[:, :2]
     if card.alignment == "aligned":

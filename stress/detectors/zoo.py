@@ -5,12 +5,14 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from torch import nn
 
 from faceswap_hq.errors import UserError
 from stress.detectors.card import OUTPUTS, DetectorCard
 from stress.detectors.efficientnet_b4_dfb import efficientnet_b4_dfb
+from stress.detectors.locate_verify import locate_verify, locate_verify_small
 from stress.detectors.meso import Meso4, MesoInception4
 from stress.detectors.shallownet import ShallowNet
 from stress.detectors.small_cnn import SmallCNN
@@ -22,6 +24,7 @@ class _Entry:
     input_size: int
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
+    pretrained: Callable[[int], nn.Module] | None = None
 
 
 _HALF, _ZERO, _ONE = (0.5,) * 3, (0.0,) * 3, (1.0,) * 3
@@ -31,6 +34,10 @@ _ZOO = {
     "mesoinception4": _Entry(make=MesoInception4, input_size=256, mean=_ZERO, std=_ONE),
     "shallownet": _Entry(make=ShallowNet, input_size=256, mean=_ZERO, std=_ONE),
     "efficientnet_b4_dfb": _Entry(make=efficientnet_b4_dfb, input_size=256, mean=_HALF, std=_HALF),
+    "locate_verify": _Entry(
+        make=locate_verify, input_size=299, mean=_HALF, std=_HALF, pretrained=partial(locate_verify, pretrained=True)
+    ),
+    "locate_verify_small": _Entry(make=locate_verify_small, input_size=128, mean=_HALF, std=_HALF),
 }
 _OTHER_NAMES = {"xception": "legacy_xception"}  # timm's older name, which it still builds but has no settings for
 KNOWN = tuple(_ZOO)
@@ -51,14 +58,17 @@ def build(architecture: str, outputs: int = 1, *, pretrained: bool = False) -> n
     Raises:
         UserError: The name is unknown, or there are no published weights, or they cannot be had.
     """
-    if architecture in _ZOO:
-        if pretrained:
-            raise UserError(f"There are no pretrained weights for {architecture}.", "Leave --pretrained away.")
-        return _ZOO[architecture].make(outputs)
-    name = _timm_name(architecture)
+    entry = _ZOO.get(architecture)
+    if entry is not None and not pretrained:
+        return entry.make(outputs)
+    if entry is not None and entry.pretrained is None:
+        raise UserError(f"There are no pretrained weights for {architecture}.", "Leave --pretrained away.")
+    name = architecture if entry is not None else _timm_name(architecture)
     import timm
 
     try:
+        if entry is not None and entry.pretrained is not None:
+            return entry.pretrained(outputs)
         return timm.create_model(name, pretrained=pretrained, num_classes=outputs)
     except Exception as error:
         if not pretrained:

@@ -67,6 +67,7 @@ def render_report(results: Mapping[str, Any], scores: pd.DataFrame, *, crops: Se
 
     from stress.report import drawings, sections, tables, verdict, words
     from stress.report.gallery import gallery
+    from stress.report.where import where
 
     environment = Environment(
         loader=FileSystemLoader(_FOLDER),
@@ -101,6 +102,7 @@ def render_report(results: Mapping[str, Any], scores: pd.DataFrame, *, crops: Se
         headline=verdict.headline(results),
         caution=verdict.caution(results),
         contents=sections.contents(results, len(faces["items"])),
+        where=where(results, crops),
         basis=words.basis(results),
         interval=f"{100 * results['settings']['confidence']:g} %",
         gate=sections.gate(results),

@@ -256,6 +256,9 @@ def contents(results: Results, faces: int) -> list[tuple[str, str, str]]:
         else None,
         ("ladder", "Quality ladder", several(len(results["ladder"]), "stage")) if results.get("ladder") else None,
         ("robustness", "Perturbations", several(len(perturbed["items"]), "kind")) if perturbed else None,
+        ("where", "Where the forgery is", f"IoU {number(results['localisation']['iou']['value'])}")
+        if results.get("localisation")
+        else None,
         ("audit", "Audit", f"{flags} suspect" if flags else "nothing found"),
         ("faces", "Faces", several(faces, "fake")) if faces else None,
         ("clips", "Every fake", several(many, "fake")),

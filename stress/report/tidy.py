@@ -46,7 +46,7 @@ def tidy(results: Results, scores: pd.DataFrame | None = None) -> pd.DataFrame:
         Columns of :data:`COLUMNS`; ``text`` holds a note, or a value that is not a number.
     """
     rows: list[Row] = []
-    for part in (_figures, _gate, _strategies, _ladder, _robustness, _audit, _clips, _finetune, _record):
+    for part in (_figures, _gate, _strategies, _ladder, _robustness, _localisation, _audit, _clips, _finetune, _record):
         rows += part(results)
     if scores is not None:
         rows += _frames(scores)
@@ -167,6 +167,21 @@ def _robustness(results: Results) -> Iterator[Row]:
         about = {"item": f"{row['family']}: {row['name']}", "condition": row["phase"], "step": row["level"]}
         for line in _metrics("robustness", row, **about, **_counts(row.get("n"))):
             yield {**line, "text": "; ".join(str(t) for t in (row.get("setting"), line.get("text")) if t)}
+
+
+def _localisation(results: Results) -> Iterator[Row]:
+    found = results.get("localisation")
+    if not found:
+        return
+    names, counts = ("iou", "cell_auc", "false_area"), {"n_fakes": found["n"]["fakes"], "n_reals": found["n"]["reals"]}
+    for name in names:
+        if name in found:
+            yield _estimate("localisation", name, found[name], condition="before", **counts)
+    for row in found["clips"]:
+        for name in names:
+            if row[name] is not None:
+                kind = "fake" if row["label"] else "real"
+                yield _estimate("localisation", name, row[name], item=row["clip"], condition="before", by=kind)
 
 
 def _audit(results: Results) -> Iterator[Row]:

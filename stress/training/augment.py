@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import cv2
 import numpy as np
 
@@ -20,10 +22,28 @@ def augment(image: np.ndarray, generator: np.random.Generator) -> np.ndarray:
     Returns:
         (S, S, 3) uint8 RGB.
     """
+    return augment_with(image, (), generator)[0]
+
+
+def augment_with(
+    image: np.ndarray, maps: Sequence[np.ndarray], generator: np.random.Generator
+) -> tuple[np.ndarray, list[np.ndarray]]:
+    """As :func:`augment`, with maps of the picture that are mirrored, shifted and scaled as it is.
+
+    Args:
+        image: (S, S, 3) uint8 RGB; not changed.
+        maps: (S, S) float32 each; not changed. What is NaN all over stays so.
+        generator: Source of chance; the same draws are made whatever the maps.
+
+    Returns:
+        The picture and the maps.
+    """
+    found = list(maps)
     if generator.random() < 0.5:
-        image = image[:, ::-1]
+        image, found = image[:, ::-1], [one[:, ::-1] for one in found]
     if generator.random() < 0.5:
-        image = _shifted(np.ascontiguousarray(image), generator)
+        matrix = _shift(image.shape[0], generator)
+        image, found = _moved(image, matrix), [_moved(one, matrix) for one in found]
     if generator.random() < 0.5:
         gain, offset = generator.uniform(0.85, 1.15), generator.uniform(-20, 20)
         table = np.clip((np.arange(256) - 128) * gain + 128 + offset, 0, 255).round().astype(np.uint8)
@@ -33,7 +53,7 @@ def augment(image: np.ndarray, generator: np.random.Generator) -> np.ndarray:
         image = cv2.GaussianBlur(image, (0, 0), generator.uniform(0.3, 1.0))
     if generator.random() < 0.4:
         image = jpeg(image, int(generator.integers(50, 96)))
-    return image
+    return image, [np.ascontiguousarray(one) for one in found]
 
 
 def jpeg(image: np.ndarray, quality: int) -> np.ndarray:
@@ -47,9 +67,12 @@ def jpeg(image: np.ndarray, quality: int) -> np.ndarray:
     return cv2.cvtColor(cv2.imdecode(data, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
 
 
-def _shifted(image: np.ndarray, generator: np.random.Generator) -> np.ndarray:
-    side = image.shape[0]
+def _shift(side: int, generator: np.random.Generator) -> np.ndarray:
     scale = generator.uniform(0.95, 1.05)
     shift = generator.uniform(-0.04, 0.04, 2) * side + (1 - scale) * (side - 1) / 2
-    matrix = np.array([[scale, 0, shift[0]], [0, scale, shift[1]]])
+    return np.array([[scale, 0, shift[0]], [0, scale, shift[1]]])
+
+
+def _moved(image: np.ndarray, matrix: np.ndarray) -> np.ndarray:
+    side, image = image.shape[0], np.ascontiguousarray(image)
     return cv2.warpAffine(image, matrix, (side, side), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101)

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 
 from stress.data.crops import Crops
+from stress.data.layouts import FAKE
+
+Region = Callable[[np.ndarray | None, int], np.ndarray]
+"""From a crop's landmarks, where they are known, and its side S to a part of it: (S, S) float32 in [0, 1]."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,11 +25,13 @@ class Batch:
         labels: (n,) float32, 1 = fake.
         masks: (n, S, S) float32 in [0, 1], where each picture is forged; NaN all over where that is not known. None
             where nobody asked.
+        regions: (n, S, S) float32 in [0, 1], a part of each face that a recipe has asked for; None where none has.
     """
 
     images: np.ndarray
     labels: np.ndarray
     masks: np.ndarray | None = None
+    regions: np.ndarray | None = None
 
     def central(self, size: int) -> Batch:
         """The batch with the central ``size`` pixels of its pictures and masks; see :func:`central`."""
@@ -56,14 +62,24 @@ class BalancedBatches:
         fake: Faces of fakes.
         batch: Even number of faces.
         generator: Source of chance.
+        masks: Whether batches come with masks.
+        region: Which part of each face they come with, if any.
     """
 
     def __init__(
-        self, real: Sequence[Crops], fake: Sequence[Crops], batch: int, generator: np.random.Generator
+        self,
+        real: Sequence[Crops],
+        fake: Sequence[Crops],
+        batch: int,
+        generator: np.random.Generator,
+        *,
+        masks: bool = False,
+        region: Region | None = None,
     ) -> None:
         if not real or not fake or batch % 2:
             raise ValueError(f"an even batch of reals and fakes, not {batch} of {len(real)} and {len(fake)} clips")
         self._generator = generator
+        self._masks, self._region = masks, region
         self._pairs = batch // 2
         self._reals, self._fakes = self._turns(real), self._turns(fake)
         self._matched: dict[str, list[Crops]] = {}
@@ -74,7 +90,7 @@ class BalancedBatches:
 
     def draw(self) -> Batch:
         """The next batch: fake and real in turn."""
-        images = []
+        chosen: list[tuple[Crops, int]] = []
         for number in range(self._pairs):
             fake = next(self._fakes)
             i = int(self._generator.integers(len(fake.frames)))
@@ -85,13 +101,28 @@ class BalancedBatches:
             else:
                 real = next(self._reals)
                 j = int(self._generator.integers(len(real.frames)))
-            images += [fake.images[i], real.images[j]]
-        return Batch(images=np.stack(images), labels=np.tile(np.array([1, 0], np.float32), self._pairs))
+            chosen += [(fake, i), (real, j)]
+        return Batch(
+            images=np.stack([item.images[at] for item, at in chosen]),
+            labels=np.tile(np.array([1, 0], np.float32), self._pairs),
+            masks=np.stack([_mask(*one) for one in chosen]) if self._masks else None,
+            regions=np.stack([_part(self._region, *one) for one in chosen]) if self._region else None,
+        )
 
     def _turns(self, crops: Sequence[Crops]) -> Iterator[Crops]:
         while True:
             for index in self._generator.permutation(len(crops)):
                 yield crops[index]
+
+
+def _mask(item: Crops, at: int) -> np.ndarray:
+    if item.masks is not None:
+        return item.masks[at].astype(np.float32) / 255
+    return np.full(item.images.shape[1:3], np.nan if item.clip.label == FAKE else 0, np.float32)
+
+
+def _part(region: Region, item: Crops, at: int) -> np.ndarray:
+    return region(None if item.landmarks is None else item.landmarks[at], item.images.shape[1])
 
 
 class Draws(Protocol):
@@ -120,9 +151,13 @@ class ReplayBatches:
     def draw(self) -> Batch:
         """The next batch: new, then old."""
         new, old = self._new.draw(), self._old.draw()
-        masks = None if new.masks is None or old.masks is None else np.concatenate([new.masks, old.masks])
         return Batch(
             images=np.concatenate([new.images, old.images]),
             labels=np.concatenate([new.labels, old.labels]),
-            masks=masks,
+            masks=_joined(new.masks, old.masks),
+            regions=_joined(new.regions, old.regions),
         )
+
+
+def _joined(new: np.ndarray | None, old: np.ndarray | None) -> np.ndarray | None:
+    return None if new is None or old is None else np.concatenate([new, old])

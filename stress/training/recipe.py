@@ -20,7 +20,7 @@ from torch.nn import functional
 
 from stress.data.crops import Crops, CropSettings
 from stress.detectors.detector import Detector
-from stress.training.augment import augment
+from stress.training.augment import augment_with
 from stress.training.batches import BalancedBatches, Batch, Draws
 from stress.training.optimizers import learning_rate, make_optimizer, set_rate
 from stress.training.settings import TrainSettings
@@ -106,8 +106,16 @@ class Recipe:
         return BalancedBatches(real, fake, size, generator)
 
     def vary(self, batch: Batch, generator: np.random.Generator) -> Batch:
-        """Change the pictures of a batch (and its masks with them) so that more is learned from them."""
-        return dataclasses.replace(batch, images=np.stack([augment(image, generator) for image in batch.images]))
+        """Change the pictures of a batch (and masks and regions with them) so that more is learned from them."""
+        known = {name: getattr(batch, name) for name in ("masks", "regions") if getattr(batch, name) is not None}
+        varied = [
+            augment_with(image, [values[i] for values in known.values()], generator)
+            for i, image in enumerate(batch.images)
+        ]
+        moved: dict[str, np.ndarray] = {
+            name: np.stack([maps[at] for _, maps in varied]) for at, name in enumerate(known)
+        }
+        return dataclasses.replace(batch, images=np.stack([image for image, _ in varied]), **moved)
 
     def change(self, batch: Batch, generator: np.random.Generator) -> Batch:
         """What the method itself does to the pictures, before they are varied and whether or not they are."""

@@ -165,6 +165,7 @@ class TestPair:
         assert name == "anna_onto_ben_0-6"
         assert sorted(tree(tmp_path / "out")) == [
             "fakes/anna_onto_ben_0-6.mp4", "fakes/anna_onto_ben_0-6.mp4.credentials.json", "manifest.json",
+            "masks/anna_onto_ben_0-6.zip",
             "reals/anna_onto_ben_0-6.mp4", "reals/anna_onto_ben_0-6.mp4.credentials.json",
         ]  # fmt: skip
         assert not leftovers(tmp_path)

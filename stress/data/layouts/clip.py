@@ -25,6 +25,7 @@ class Clip:
         dataset: Name of the data set.
         compression: As the data set names it (``"c23"``), or ``""``.
         frames: Names of the pictures inside ``path`` that are the clip's frames, in order; empty for all of them.
+        mask: Archive of a fake's exact masks (:mod:`stress.data.masks`), where they are known.
     """
 
     id: str
@@ -36,6 +37,7 @@ class Clip:
     dataset: str
     compression: str = ""
     frames: tuple[str, ...] = ()
+    mask: Path | None = None
 
     def __post_init__(self) -> None:
         if self.label not in (FAKE, REAL):

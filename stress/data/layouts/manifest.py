@@ -74,7 +74,8 @@ def _entry(entry: dict[str, Any], folder: Path) -> tuple[Clip, Clip, str]:
     name, dataset = _text(entry, "id", path), folder.resolve().name
     method = checked_name(str(entry.get("method") or (entry.get("model") or {}).get("run") or "faceswap-hq"), path)
     common: dict[str, Any] = {"id": name, "source_clip": source_clip, "dataset": dataset}
-    fake = Clip(path=listed_file(folder, entry["fake"]), label=FAKE, people=people, method=method, **common)
+    mask = listed_file(folder, entry["mask"]) if entry.get("mask") is not None else None
+    fake = Clip(path=listed_file(folder, entry["fake"]), label=FAKE, people=people, method=method, mask=mask, **common)
     real = Clip(path=listed_file(folder, entry["real"]), label=REAL, people=people[1:], method="real", **common)
     return fake, real, f"{content}:{start}:{stop}"
 

@@ -15,6 +15,7 @@ _WHERE = {
     "plain": ("stress.training.recipe", "Recipe"),
     "frequency-mask": ("stress.training.recipes.frequency_mask", "FrequencyMask"),
     "self-blended": ("stress.training.recipes.self_blended", "SelfBlended"),
+    "locate-and-verify": ("stress.training.recipes.locate_and_verify", "LocateAndVerify"),
 }
 RECIPES = tuple(_WHERE)
 
