@@ -227,7 +227,7 @@ def render(
     model: Annotated[Path | None, typer.Option(help="Run directory; default the only one under models/.")] = None,
     method: Annotated[
         str,
-        typer.Option(help="autoencoder, or without learning: mesh (the source's face, bent), expression (the own face)."),
+        typer.Option(help="autoencoder; or without learning: mesh (another's face), expression (only moves the own)."),
     ] = "autoencoder",
     source: Annotated[
         Path | None,

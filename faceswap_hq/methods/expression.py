@@ -265,7 +265,7 @@ def open_expression(
         UserError: For a driving clip that can't be used, a backend without the 478 points, or a damaged parser.
     """
     if settings.backend != "mediapipe":
-        check_landmarks(68, "expression")
+        check_landmarks(0, "expression")
     driving = driver if isinstance(driver, Driving) else watch_driver(driver, settings, progress)
     return ExpressionSwap(
         driving=driving, expression_settings=expression_settings or ExpressionSettings(), settings=settings,

@@ -122,7 +122,7 @@ def open_mesh(
     """
     check_landmarks(len(faceset.rows[0].landmarks), "mesh")
     if settings.backend != "mediapipe":
-        check_landmarks(68, "mesh")
+        check_landmarks(0, "mesh")
     source = source or faceset.name
     if source == target:
         raise UserError(

@@ -92,10 +92,12 @@ class Method(ABC):
 def check_landmarks(points: int, method: str) -> None:
     """Refuse landmarks that the net of triangles does not know.
 
+    Args:
+        points: Landmarks a face.
+        method: Which method asks.
+
     Raises:
-        UserError: If there are not 478 points a face.
+        UserError: If they are not 478.
     """
     if points != 478:
-        raise UserError(
-            f"--method {method} needs the 478 points of mediapipe, not {points}.", "Leave --backend away."
-        )
+        raise UserError(f"--method {method} needs faces with mediapipe's 478 points.", "Use --backend mediapipe.")
