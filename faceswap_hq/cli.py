@@ -12,7 +12,7 @@ from faceswap_hq import __version__
 from faceswap_hq.console import out, progress, run_app, say, training_progress, warn
 from faceswap_hq.curation.command import curate
 from faceswap_hq.errors import UserError
-from faceswap_hq.options import Backend, Device, blend_settings, find_model, parse_range
+from faceswap_hq.options import Backend, Device, blend_settings, parse_range
 
 if TYPE_CHECKING:
     from faceswap_hq.extract import Report
@@ -200,6 +200,14 @@ def train(
 def render(
     video: Annotated[Path, typer.Argument(help="The target clip.")],
     model: Annotated[Path | None, typer.Option(help="Run directory; default the only one under models/.")] = None,
+    method: Annotated[
+        str,
+        typer.Option(help="autoencoder; or without learning: mesh (another's face), expression (only moves the own)."),
+    ] = "autoencoder",
+    source: Annotated[
+        Path | None,
+        typer.Option(help="For mesh: video, folder or faceset of the other person; for expression: the driving video."),
+    ] = None,
     output: Annotated[Path | None, typer.Option("-o", "--output", help="Write just this file.")] = None,
     out_dir: Annotated[Path, typer.Option(help="Without -o: fakes/, reals/ and manifest.json go here.")] = Path("out"),
     frames: Annotated[str | None, typer.Option(metavar="A:B", help="Only frames A to B (B not included).")] = None,
@@ -209,10 +217,10 @@ def render(
     ] = None,
     person: PersonNumber = 1,
     source_person: Annotated[
-        str | None, typer.Option(help="Whose face is put in; default the model's first person.")
+        str | None, typer.Option(help="Whose face is put in; default the model's first person, or --source's name.")
     ] = None,
     target_person: Annotated[
-        str | None, typer.Option(help="Who the video shows; default the model's other person.")
+        str | None, typer.Option(help="Who the video shows; default the model's other person, or VIDEO's name.")
     ] = None,
     retarget: Annotated[
         float | None,
@@ -242,12 +250,13 @@ def render(
     signing_key: Annotated[Path | None, typer.Option(help="Private key (PEM) for the content credentials.")] = None,
     signing_cert: Annotated[Path | None, typer.Option(help="Its certificate chain (PEM).")] = None,
 ) -> None:
-    """Put a trained face onto the person in a video, signed as an AI face swap."""
+    """Put another's face (or expression) onto the person in a video, signed as such."""
     from faceswap_hq import media
 
     media.probe(video)  # the clip's own faults are reported first, before anything heavy is loaded
 
     from faceswap_hq import fakes
+    from faceswap_hq.methods.opening import open_method
     from faceswap_hq.planning import RenderSettings
     from faceswap_hq.provenance import load_key
 
@@ -261,9 +270,9 @@ def render(
         person=person, retarget=retarget, blend=blend_settings(blend), backend=backend,
         frames=parse_range(frames) if frames else None,
     )  # fmt: skip
-    swap = fakes.open_swap(
-        find_model(model), settings, source=source_person, target=target_person, device=device,
-        key=load_key(signing_key, signing_cert), parser=parser, progress=_frames,
+    swap = open_method(
+        method, video, settings, given=source, model=model, source=source_person, target=target_person, device=device,
+        key=load_key(signing_key, signing_cert), parser=parser, progress=_frames, report=_say_report,
     )  # fmt: skip
     if preview is not None:
         target = output or Path(f"{video.stem}-{preview}.png")

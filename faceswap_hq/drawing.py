@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,7 +22,7 @@ _LOOK = 8  # something in front of the face is looked for in every so many frame
 
 @dataclass(frozen=True, kw_only=True)
 class Drawn:
-    """What the model makes of one frame, in its crop."""
+    """What a method makes of one frame, in the crop."""
 
     face: np.ndarray
     """float32 (S, S, 3)."""
@@ -29,6 +30,10 @@ class Drawn:
     """float32 (S, S)."""
     visible: np.ndarray | None
     """float32 (S, S): 0 where something is in front of the target's face; None for nothing."""
+
+
+Painter = Callable[[list[media.Frame], dict[str, float]], dict[int, Drawn]]
+"""Makes the new faces of a batch of frames, by frame index, and adds its busy time (s) to the stages' seconds."""
 
 
 @torch.inference_mode()

@@ -36,6 +36,32 @@ def find_model(model: Path | None) -> Path:
     )
 
 
+def check_method(method: str, source: Path | None, learned: dict[str, object]) -> None:
+    """Refuse options that do not go together.
+
+    Args:
+        method: ``--method``.
+        source: ``--source``.
+        learned: Options that only a model has, by name; None where not given.
+
+    Raises:
+        UserError: For an unknown method, or an option that another method has.
+    """
+    from faceswap_hq.methods import METHODS
+
+    if method not in METHODS:
+        raise UserError(f"There is no method {method!r}.", f"Known: {', '.join(METHODS)}.")
+    if method == "autoencoder":
+        if source is not None:
+            raise UserError("--source belongs to --method mesh or expression.", "An autoencoder has --source-person.")
+        return
+    if source is None:
+        raise UserError(f"--method {method} takes the other person from --source.", "For example --source other.mp4")
+    for option, value in learned.items():
+        if value is not None:
+            raise UserError(f"--{option} belongs to --method autoencoder.", f"Leave --{option} away.")
+
+
 def blend_settings(name: str) -> BlendSettings:
     """Blending settings by preset name or YAML file.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -62,10 +62,14 @@ class Plan:
     info: media.VideoInfo
     faces: ClipFaces
     person: Person
+    size: int
+    """Side of the crop that faces are drawn in, pixels."""
     matrices: dict[int, np.ndarray]
-    """Frame index ► float32 (2, 3), frame pixels to the model's crop."""
+    """Frame index ► float32 (2, 3), frame pixels to that crop."""
     polygons: dict[int, np.ndarray]
     """Frame index ► face points in frame pixels, whose hull limits the swap."""
+    measured: np.ndarray
+    """float32 (N, F): pose and expression, steadied, in each of ``person.frames``; degrees and centimetres."""
     measures: dict[int, np.ndarray]
     """Frame index ► float32 (F,) calibrated pose and expression."""
     bare: dict[int, np.ndarray]
@@ -86,7 +90,39 @@ class Plan:
 def plan(
     video: Path, model: SwapAutoencoder, coverage: float, settings: RenderSettings, advance: Advance = lambda n=1: None
 ) -> Plan:
-    """First pass: follow everybody, choose the person, steady the alignment.
+    """First pass for a model: :func:`watch`, and what its decoder is to be asked for.
+
+    Raises:
+        UserError: See :func:`watch`.
+    """
+    found = watch(video, settings, model.settings.resolution, coverage, advance)
+    habits = (
+        model.calibration(settings.target)
+        if settings.target is not None
+        else expression.Calibration.fit(found.measured)
+    )
+    own = habits(found.measured)
+    known = own if settings.target is None else model.seen[settings.target].cpu().numpy()
+    adapted = model.adapted(own, known, settings.source)
+    rows = [(int(frame), i) for i, frame in enumerate(found.person.frames) if int(frame) in found.matrices]
+    return replace(
+        found,
+        measures={frame: adapted[i] for frame, i in rows},
+        bare={} if settings.target is None else {frame: own[i] for frame, i in rows},
+    )
+
+
+def watch(
+    video: Path, settings: RenderSettings, size: int, coverage: float, advance: Advance = lambda n=1: None
+) -> Plan:
+    """Follow everybody, choose the person, steady the alignment.
+
+    Args:
+        video: The clip.
+        settings: Which person and frames.
+        size: Side of the crop that faces are to be drawn in, pixels.
+        coverage: Share of the aligned crop's side that it shows.
+        advance: Called for every frame.
 
     Raises:
         UserError: If the video can't be used, shows no face, or has no such person or frames.
@@ -120,19 +156,12 @@ def plan(
     measured = np.stack([expression.measured(landmarks) for landmarks in person.landmarks])
     breaks_at = breaks | {int(b) for a, b in itertools.pairwise(person.frames) if b - a > 1}
     measured = steadied(measured, np.isin(person.frames, list(breaks_at)))
-    habits = model.calibration(settings.target) if settings.target is not None else expression.Calibration.fit(measured)
-    own = calibrated = habits(measured)
-    known = calibrated if settings.target is None else model.seen[settings.target].cpu().numpy()
-    calibrated = model.adapted(calibrated, known, settings.source)
-    matrices, polygons, brows, measures, bare, too_small = {}, {}, {}, {}, {}, 0
-    for i, (frame, landmarks, matrix) in enumerate(zip(person.frames, person.landmarks, steady, strict=True)):
+    matrices, polygons, brows, too_small = {}, {}, {}, 0
+    for frame, landmarks, matrix in zip(person.frames, person.landmarks, steady, strict=True):
         if np.ptp(landmarks[:, 1]) < settings.min_size:
             too_small += 1
             continue
-        matrices[int(frame)] = alignment.scaled(matrix, side, model.settings.resolution, coverage)
-        measures[int(frame)] = calibrated[i]
-        if settings.target is not None:
-            bare[int(frame)] = own[i]
+        matrices[int(frame)] = alignment.scaled(matrix, side, size, coverage)
         polygons[int(frame)] = regions.oval_polygon(landmarks)
         brows[int(frame)] = regions.brow_polygons(landmarks)
     if not matrices:
@@ -142,8 +171,8 @@ def plan(
         )
     new = frozenset(breaks | {b for a, b in itertools.pairwise(matrices) if b - a > 1})
     return Plan(
-        info=info, faces=faces, person=person, matrices=matrices, measures=measures, polygons=polygons, bare=bare,
-        brows=brows, new=new,
+        info=info, faces=faces, person=person, size=size, matrices=matrices, polygons=polygons, measured=measured,
+        measures={}, bare={}, brows=brows, new=new,
         start=start, stop=int(faces.frames[-1]) + 1, whole=settings.frames is None, too_small=too_small, damage=damage,
     )  # fmt: skip
 

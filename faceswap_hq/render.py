@@ -18,7 +18,7 @@ import torch
 import blending
 from blending import BlendState
 from faceswap_hq import media
-from faceswap_hq.drawing import Drawn, draw
+from faceswap_hq.drawing import Drawn, Painter, draw
 from faceswap_hq.faces.parsing import FaceParser
 from faceswap_hq.masks import MaskWriter, mask_of
 from faceswap_hq.model import SwapAutoencoder
@@ -84,7 +84,45 @@ def swapped_frames(
         indices: Only these frames instead of the plan's range.
         parser: Further limits the swap to what this network calls face.
     """
+    paint = model_painter(plan, model, settings, device=device, parser=parser)
+    return painted_frames(plan, paint, settings, seconds=seconds, indices=indices)
+
+
+def model_painter(
+    plan: Plan,
+    model: SwapAutoencoder,
+    settings: RenderSettings,
+    *,
+    device: torch.device | None = None,
+    parser: FaceParser | None = None,
+) -> Painter:
+    """What paints with a model: see :func:`swapped_frames`."""
     device = device or next(model.parameters()).device
+
+    def paint(batch: list[media.Frame], seconds: dict[str, float]) -> dict[int, Drawn]:
+        with _few_torch_threads():
+            return draw(batch, plan, model, settings, device, seconds, parser)
+
+    return paint
+
+
+def painted_frames(
+    plan: Plan,
+    paint: Painter,
+    settings: RenderSettings,
+    *,
+    seconds: dict[str, float] | None = None,
+    indices: list[int] | None = None,
+) -> Generator[Swapped, None, None]:
+    """:func:`swapped_frames` for whatever paints the faces.
+
+    Args:
+        plan: Which faces of the clip, and where.
+        paint: Makes the new faces of a batch.
+        settings: The same as for the plan.
+        seconds: Busy time of the stages is added here.
+        indices: Only these frames instead of the plan's range.
+    """
     seconds = seconds if seconds is not None else defaultdict(float)
     state = BlendState(settings.blend.temporal, seed=settings.seed)
     if indices is None:
@@ -99,8 +137,7 @@ def swapped_frames(
         stack.callback(lambda: [[future.cancel() for future in part] for part in (preparing, waiting)])
         stack.enter_context(contextlib.closing(frames))
         for batch in _batches(frames, BATCH):
-            with _few_torch_threads():
-                drawn = draw(batch, plan, model, settings, device, seconds, parser)
+            drawn = paint(batch, seconds)
             preparing = [future for future in preparing if not future.done()]
             for frame in batch:
                 if frame.index not in drawn:

@@ -13,9 +13,9 @@ from faceswap_hq.actors.canvas import linear
 from faceswap_hq.actors.geometry import NECK_CENTER, Normals, smoothstep
 from faceswap_hq.actors.identity import Identity
 from faceswap_hq.actors.lighting import COUNT, directions
-from faceswap_hq.actors.raster import rasterize
 from faceswap_hq.actors.scene import Scene, environment, kelvin_rgb, key_direction
 from faceswap_hq.actors.texture import skin_base
+from faceswap_hq.faces.raster import rasterize
 
 _AROUND, _DOWN = 120, 30
 _MARGIN = 0.22

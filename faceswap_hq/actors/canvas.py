@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 from faceswap_hq.actors.geometry import generic_head
-from faceswap_hq.actors.raster import rasterize
+from faceswap_hq.faces.raster import rasterize
 
 SIZE = 768
 

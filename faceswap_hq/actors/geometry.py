@@ -4,23 +4,22 @@ Unit of length: the distance between the outer corners of the eyes (about 9 cm).
 y down, z away from the viewer; the origin lies midway between the outer eye corners. Triangles are wound so that
 ``cross(b - a, c - a)`` points out of the head.
 
-``generic_face.npz`` was made without any photograph: MediaPipe read 24 variations of a cartoon face that a few lines of
-OpenCV had drawn, and the median of what it read was mirrored, averaged with its mirror image and turned upright. The
-triangles follow from ``FACEMESH_TESSELATION``. Skull, neck, eyelid rims and inner lips are grown from the outlines of
-that face by the functions below.
+``faces/generic_face.npz`` was made without any photograph: MediaPipe read 24 variations of a cartoon face that a few
+lines of OpenCV had drawn, and the median of what it read was mirrored, averaged with its mirror image and turned
+upright. The triangles follow from ``FACEMESH_TESSELATION``. Skull, neck, eyelid rims and inner lips are grown from the
+outlines of that face by the functions below.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
 
 import numpy as np
 
+from faceswap_hq.faces.mesh import FACE_POINTS, generic_face
 from faceswap_hq.faces.regions import FACE_OVAL, LEFT_EYE, LIPS_INNER, RIGHT_EYE
 
-FACE_POINTS = 468
 RINGS = 10
 UPPER_LIDS = ((33, 246, 161, 160, 159, 158, 157, 173, 133), (263, 466, 388, 387, 386, 385, 384, 398, 362))
 LOWER_LIDS = ((33, 7, 163, 144, 145, 153, 154, 155, 133), (263, 249, 390, 373, 374, 380, 381, 382, 362))
@@ -122,9 +121,7 @@ def jaw_weight(points: np.ndarray, lower: np.ndarray) -> np.ndarray:
 @lru_cache(maxsize=1)
 def generic_head() -> Mesh:
     """Build the generic head: face, eyelid rims, inner lips, skull and neck (about 950 vertices)."""
-    with np.load(Path(__file__).with_name("generic_face.npz")) as data:
-        face = data["points"].astype(np.float64)
-        triangles = data["triangles"].astype(np.int32)
+    face, triangles, _ = generic_face()
     irises, face = face[FACE_POINTS:], face[:FACE_POINTS].copy()
     face[list(LIPS_INNER_UPPER), 1] -= 0.004
     face[list(LIPS_INNER_LOWER), 1] += 0.004

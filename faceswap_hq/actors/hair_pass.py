@@ -8,8 +8,8 @@ import numpy as np
 
 from faceswap_hq.actors.camera import Camera
 from faceswap_hq.actors.hair import Hair
-from faceswap_hq.actors.raster import Fragments, rasterize
 from faceswap_hq.actors.shading import Light, shade_hair
+from faceswap_hq.faces.raster import Fragments, rasterize
 
 _BIAS = np.float32(0.012)  # roots may lie this far below the skin
 

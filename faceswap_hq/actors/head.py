@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
 
 import numpy as np
 
@@ -21,6 +20,7 @@ from faceswap_hq.actors.geometry import (
 )
 from faceswap_hq.actors.modes import near, side
 from faceswap_hq.actors.performance import Moment
+from faceswap_hq.faces.mesh import generic_face
 from faceswap_hq.faces.regions import LEFT_EYE, LIPS_INNER, LIPS_OUTER, RIGHT_EYE
 
 PIVOT = np.array([0.0, 0.95, 0.72])  # where the head turns on the neck
@@ -75,8 +75,7 @@ def strengths(moment: Moment) -> list[float]:
 @lru_cache(maxsize=1)
 def mirror() -> np.ndarray:
     """For each of MediaPipe's 478 points the one on the other side, (478,) int."""
-    with np.load(Path(__file__).with_name("generic_face.npz")) as data:
-        return data["mirror"].astype(np.int64)
+    return generic_face().mirror
 
 
 def _shape_basis(points: np.ndarray, eyes: np.ndarray) -> np.ndarray:

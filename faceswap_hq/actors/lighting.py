@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from faceswap_hq.actors.raster import rasterize
+from faceswap_hq.faces.raster import rasterize
 
 COUNT = 48
 _KERNEL = 14.0

@@ -22,10 +22,10 @@ from faceswap_hq.actors.identity import Identity, head_points
 from faceswap_hq.actors.lighting import Transfer, bake, directions, smooth, transfer
 from faceswap_hq.actors.mouth import draw_mouth
 from faceswap_hq.actors.performance import Moment, Performance, moments
-from faceswap_hq.actors.raster import Fragments, rasterize
 from faceswap_hq.actors.scene import Scene, background, environment, expose, kelvin_rgb, key_direction
 from faceswap_hq.actors.shading import Light, sample, shade_skin, soften_edges
 from faceswap_hq.actors.texture import skin
+from faceswap_hq.faces.raster import Fragments, rasterize
 from faceswap_hq.faces.regions import LEFT_EYE, LIPS_INNER, RIGHT_EYE
 
 

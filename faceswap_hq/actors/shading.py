@@ -9,7 +9,7 @@ import numpy as np
 
 from faceswap_hq.actors.hair import Hair, hair_alpha
 from faceswap_hq.actors.lighting import halfway
-from faceswap_hq.actors.raster import Fragments
+from faceswap_hq.faces.raster import Fragments
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,10 +14,10 @@ from faceswap_hq.actors.head import build_head, fine_attributes, fine_triangles,
 from faceswap_hq.actors.identity import Identity, head_points
 from faceswap_hq.actors.lighting import Transfer
 from faceswap_hq.actors.performance import Performance
-from faceswap_hq.actors.raster import rasterize
 from faceswap_hq.actors.render import Cast, Rendered, cast_of, moment_of, render_moment, transfer_of
 from faceswap_hq.actors.scene import Scene
 from faceswap_hq.actors.texture import skin, skin_base
+from faceswap_hq.faces.raster import rasterize
 
 
 @dataclass(frozen=True, kw_only=True)

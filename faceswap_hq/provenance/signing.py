@@ -27,6 +27,7 @@ KNOWN_SOURCE_TYPES = frozenset(
 )  # fmt: skip
 _DESCRIPTIONS = {
     ("c2pa.edited", "compositeWithTrainedAlgorithmicMedia"): "AI face swap",
+    ("c2pa.edited", "compositeSynthetic"): "Fake face, put together from pictures by a program",
     ("c2pa.created", "algorithmicMedia"): "Virtual actor, drawn by a program",
     ("c2pa.transcoded", None): "Same pictures, encoded again",
     ("c2pa.edited", "algorithmicallyEnhanced"): "A person's own face, taken out and put back",

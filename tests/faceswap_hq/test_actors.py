@@ -22,9 +22,9 @@ from faceswap_hq.actors.geometry import generic_head, refinement
 from faceswap_hq.actors.head import mirror
 from faceswap_hq.actors.identity import head_points
 from faceswap_hq.actors.performance import Moment
-from faceswap_hq.actors.raster import rasterize
 from faceswap_hq.actors.render import cast_of, render_moment
 from faceswap_hq.actors.voice import envelope, syllables, synthesize
+from faceswap_hq.faces.raster import rasterize
 from faceswap_hq.faces.regions import eye_opening, mouth_opening
 
 SCENE = make_scene(3, width=224, height=224)

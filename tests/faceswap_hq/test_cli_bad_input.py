@@ -130,6 +130,7 @@ TRAIN = [
     (["--cast", "FACES0"], "is one person's faceset"),
 ]
 
+MESH = ["good.mp4", "--method", "mesh", "--source", "FACES0"]
 RENDER = [
     *(([name], message) for name, message in VIDEO),
     (["folder"], "folder is a folder"),
@@ -166,6 +167,22 @@ RENDER = [
     (["good.mp4", "--signing-key", "small.yaml"], "the certificate is missing"),
     (["good.mp4", "--signing-key", "nokey.pem", "--signing-cert", "small.yaml"], "nokey.pem does not exist"),
     (["good.mp4", "--device", "tpu9"], "'tpu9' cannot be used"),
+    (["good.mp4", "--method", "magic"], "no method 'magic'"),
+    (["good.mp4", "--source", "good.mp4"], "--source belongs to"),
+    *(([name, "--method", "mesh", "--source", "FACES0"], message) for name, message in VIDEO),
+    *((["good.mp4", "--method", "mesh", "--source", name], message) for name, message in VIDEO),
+    *((["good.mp4", "--method", "expression", "--source", name], message) for name, message in VIDEO),
+    (["good.mp4", "--method", "mesh"], "takes the other person from --source"),
+    ([*MESH, "--model", "models/anna-ben"], "--model belongs to"),
+    ([*MESH, "--retarget", "0"], "--retarget belongs to"),
+    ([*MESH, "--device", "cpu"], "--device belongs to"),
+    ([*MESH, "--backend", "face-alignment"], "mediapipe's 478 points"),
+    ([*MESH, "--target-person", "anna"], "onto themselves"),
+    ([*MESH, "--frames", "900:950"], "no frame in the range"),
+    ([*MESH, "--parser", "small.yaml"], "small.yaml is not an ONNX network"),
+    (["good.mp4", "--method", "mesh", "--source", "folder"], "folder holds neither"),
+    (["good.mp4", "--method", "expression", "--source", "folder"], "folder is no video"),
+    (["good.mp4", "--method", "expression", "--source", "good.mp4", "--backend", "dlib"], "mediapipe's 478 points"),
     (["good.mp4", "--backend", "dlib"], "no landmark backend 'dlib'"),
 ]
 

@@ -56,10 +56,10 @@ def planned(known: bool = True) -> Plan:
     """A plan in which the first measure is the frame's number."""
     numbers = {i: np.full(21, i, np.float32) for i in range(COUNT)}
     straight = {i: np.float32([[1, 0, 0], [0, 1, 0]]) for i in range(COUNT)}
-    empty = dict.fromkeys(("info", "faces", "person", "polygons", "brows", "new", "damage"))
+    empty = dict.fromkeys(("info", "faces", "person", "polygons", "brows", "new", "damage", "measured"))
     return Plan(
         **empty, matrices=straight, measures=numbers, bare=numbers if known else {},
-        start=0, stop=COUNT, whole=True, too_small=0,
+        size=SIDE, start=0, stop=COUNT, whole=True, too_small=0,
     )  # fmt: skip
 
 
