@@ -22,7 +22,8 @@ from faceswap_hq.planning import Plan
 from faceswap_hq.render import Counts
 
 __all__ = [
-    "Manifest", "Method", "Swap", "identifier", "make_pair", "open_swap", "render_file", "render_ladder", "render_pair", "render_preview",
+    "Manifest", "Method", "Swap", "identifier", "make_pair", "open_swap", "render_file", "render_ladder", "render_pair",
+    "render_preview",
 ]  # fmt: skip
 
 FORMAT = "faceswap-hq manifest"

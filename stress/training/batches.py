@@ -34,9 +34,9 @@ class Batch:
     regions: np.ndarray | None = None
 
     def central(self, size: int) -> Batch:
-        """The batch with the central ``size`` pixels of its pictures and masks; see :func:`central`."""
-        masks = None if self.masks is None else central(self.masks, size)
-        return Batch(images=central(self.images, size), labels=self.labels, masks=masks)
+        """The batch with the central ``size`` pixels of its pictures, masks and regions; see :func:`central`."""
+        masks, regions = (None if each is None else central(each, size) for each in (self.masks, self.regions))
+        return Batch(images=central(self.images, size), labels=self.labels, masks=masks, regions=regions)
 
 
 def central(images: np.ndarray, size: int) -> np.ndarray:

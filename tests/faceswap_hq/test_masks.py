@@ -56,7 +56,7 @@ def test_a_mask_is_where_the_fake_differs_from_its_real_and_nowhere_else(swap, a
 
 
 def test_before_the_codec_nothing_is_changed_outside_the_mask(swap, actor_clips) -> None:
-    plan = fakes._plan(actor_clips[1], swap)
+    plan = swap.plan(actor_clips[1])
     for item in render.swapped_frames(plan, swap.model, swap.settings):
         mask = mask_of(item.blended)
         change = np.abs(item.image.astype(int) - item.frame.image).max(axis=2)
