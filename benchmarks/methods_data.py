@@ -13,8 +13,8 @@ Everything is made of real people's footage: OUT must lie outside this repositor
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import sys
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,6 +22,7 @@ from typing import Any
 
 import common
 import numpy as np
+from self_blended_data import write_self_blended
 
 from blending import PRESETS, settings_to_dict
 from faceswap_hq import console, extract, facesets, fakes, files, media
@@ -29,8 +30,6 @@ from faceswap_hq.faces.mesh import FACE_POINTS
 from faceswap_hq.methods.expression import Driving, ExpressionSwap, open_expression, watch_driver
 from faceswap_hq.methods.mesh import open_mesh
 from faceswap_hq.planning import RenderSettings
-
-SELF_BLENDED = "stress.training.recipes.self_blended"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -150,22 +149,25 @@ def command_line() -> Any:
     return app
 
 
-def self_blended(reals: Path, out: Path) -> str | None:
-    """Self-blended pictures of the reals that the other methods' fakes were made from.
-
-    To be filled in when the recipe is there: ``out`` is to hold ``fakes/`` and ``reals/`` with a folder of PNGs for
-    each clip, and ``people.csv``, which ``stress-test --fakes`` takes as they are.
+def self_blended(folder: Path, out: Path) -> None:
+    """Self-blended pictures of the reals that another method's fakes were made from.
 
     Args:
-        reals: ``reals/`` of the mesh method's folder of the same group, which is made first.
+        folder: What another method made, with its manifest.
         out: Folder to make.
-
-    Returns:
-        Why it was left out; None where it was made.
     """
-    if importlib.util.find_spec(SELF_BLENDED) is None:
-        return f"{SELF_BLENDED} is missing"
-    return f"this script does not know {SELF_BLENDED} yet ({reals.name} ► {out.name})"
+    reals = {entry["real"]: entry["target"]["person"] for entry in fakes.Manifest(folder).read()}
+    write_self_blended([(folder / name, who) for name, who in sorted(reals.items())], out)
+
+
+def pairs_of(people: dict[str, Path], options: argparse.Namespace) -> list[Pair]:
+    """The pairs of a group; every pair of a target has the next frames of the target's clip."""
+    found, taken = [], Counter[str]()
+    for a, b in ordered_pairs(list(people), options.pairs):
+        start = options.start + taken[b] * options.frames
+        found.append(Pair(source=people[a], target=people[b], frames=stretch(people[b], start, options.frames)))
+        taken[b] += 1
+    return found
 
 
 def main() -> None:
@@ -178,7 +180,7 @@ def main() -> None:
     parser.add_argument("--groups", nargs=2, metavar="A,B,..", help="training and test people; default half and half")
     parser.add_argument("--pairs", type=int, help="ordered pairs in a group; default all")
     parser.add_argument("--start", type=int, default=0, help="first frame of each clip")
-    parser.add_argument("--frames", type=int, default=100, help="of each clip")
+    parser.add_argument("--frames", type=int, default=100, help="of each pair; each pair of a target has others")
     parser.add_argument("--methods", help="names by comma; default all")
     parser.add_argument("--mesh-blend", choices=PRESETS, default="classic")
     parser.add_argument("--expression-blend", choices=PRESETS, default="best")
@@ -189,24 +191,17 @@ def main() -> None:
     groups = groups_of(list(clips), options.groups)
     known = openers(options, clips)
     chosen = options.methods.split(",") if options.methods else [*known, "self-blended"]
+    if chosen[0] == "self-blended":
+        parser.error("self-blended pictures are made of another method's reals: name one before it")
     if unknown := sorted(set(chosen) - {*known, "self-blended"}):
         parser.error(f"no method is called {', '.join(unknown)}; there are {', '.join(known)}, self-blended")
-    pairs = {
-        group: [
-            Pair(source=clips[a], target=clips[b], frames=stretch(clips[b], options.start, options.frames))
-            for a, b in ordered_pairs(people, options.pairs)
-        ]
-        for group, people in groups.items()
-    }
-    left_out: dict[str, str] = {}
+    pairs = {group: pairs_of({name: clips[name] for name in people}, options) for group, people in groups.items()}
     drivers: dict[Path, Driving] = {}
     for method in chosen:
         for group, mine in pairs.items():
             out = options.out / method / group
             if method == "self-blended":
-                reason = self_blended(options.out / "mesh" / group / "reals", out)
-                if reason is not None:
-                    left_out[method] = reason
+                self_blended(options.out / chosen[0] / group, out)
                 continue
             blend, opened = known[method]
             for pair in mine:
@@ -217,16 +212,12 @@ def main() -> None:
                     continue
                 counts = fakes.render_pair(pair.target, driven(swap, pair.source, drivers), out)[1]
                 print(f"{name}: {counts.swapped} of {counts.frames} frames", file=sys.stderr)
-    for method, reason in left_out.items():
-        print(f"{method} is left out: {reason}.", file=sys.stderr)
-    made_here = [method for method in chosen if method not in left_out]
     common.finish(
         {
             "format": "faceswap-hq methods data", "version": 1, "groups": groups,
             "pairs": {group: [[pair.source.stem, pair.target.stem, *pair.frames] for pair in mine]
                       for group, mine in pairs.items()},
-            "folders": {method: {group: f"{method}/{group}" for group in groups} for method in made_here},
-            "left_out": left_out,
+            "folders": {method: {group: f"{method}/{group}" for group in groups} for method in chosen},
         },
         options.out / "groups.json",
     )  # fmt: skip

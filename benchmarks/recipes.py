@@ -3,7 +3,7 @@
     python benchmarks/recipes.py --data DIR [--external DIR] --work DIR --out FILE
 
 ``DIR`` is what ``methods_data.py`` makes: two groups of people without a person in common, for each group and method an
-``out/`` folder. Every recipe is trained on the crude fakes (``--train none``) of one group, or its reals alone, and
+``out/`` folder. Every recipe is trained on the crude fakes (``--train``) of one group, or its reals alone, and
 tested on every method's fakes of the other group, and on another team's; then the groups change places. AUC by video,
 mean over groups and seeds; intervals by a bootstrap over the people tested, and of each recipe minus ``plain`` in the
 same draws. Trained detectors are kept in ``--work`` and not trained again.
@@ -36,13 +36,14 @@ class Fold:
 
 def folds(data: Path, train: str, external: Path | None) -> list[Fold]:
     """Both ways round."""
-    groups = json.loads((data / "groups.json").read_text())["groups"]
+    made = json.loads((data / "groups.json").read_text())
+    groups = list(made["groups"])
     found = []
     for name, other in zip(groups, reversed(groups), strict=True):
-        tests = {folder.name: folder for folder in sorted((data / other).iterdir()) if folder.is_dir()}
+        tests = {method: data / folders[other] for method, folders in made["folders"].items()}
         if external is not None:
             tests["external"] = external
-        found.append(Fold(name=name, train=data / name / train, tests=tests))
+        found.append(Fold(name=name, train=data / made["folders"][train][name], tests=tests))
     return found
 
 
@@ -60,7 +61,9 @@ def trained(fold: Fold, recipe: str, seed: int, options: argparse.Namespace) -> 
     config = load_config(recipe)
     arch = config.arch if recipe == "locate-and-verify" else options.arch
     detector = new_detector(arch, seed=seed, input_size=options.size)
-    crops, _ = cut(read_dataset(fold.train), detector.card, options.frames, f"faces of {fold.name}", print)
+    way = config.make_recipe()
+    cards = way.crop_settings(detector.card)
+    crops, _ = cut(read_dataset(fold.train), cards, options.frames, f"faces of {fold.name}", print)
     reals, fakes = ([item for item in crops if item.clip.label == label] for label in (0, 1))
     settings = dataclasses.replace(
         config.train, epochs=options.epochs, batch=options.batch, lr=options.lr, patience=options.epochs, seed=seed,
@@ -73,7 +76,6 @@ def trained(fold: Fold, recipe: str, seed: int, options: argparse.Namespace) -> 
         steps += 1
 
     started = time.monotonic()
-    way = config.make_recipe()
     done = train(detector, reals, fakes if way.needs_fakes else [], settings, recipe=way, progress=count)
     save_detector(done, path)
     taken = {"seconds": round(time.monotonic() - started, 1), "steps": steps, "recipe": way.describe(), "arch": arch}
@@ -150,7 +152,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--external", type=Path)
     parser.add_argument("--work", type=Path, required=True)
-    parser.add_argument("--train", default="none", help="method whose fakes are trained on")
+    parser.add_argument("--train", default="autoencoder-none", help="method whose fakes are trained on")
     parser.add_argument("--recipes", nargs="+", default=RECIPES)
     parser.add_argument("--arch", default="small_cnn")
     parser.add_argument("--size", type=int, default=128)
