@@ -183,7 +183,7 @@ def main() -> None:
     parser.add_argument("--frames", type=int, default=100, help="of each pair; each pair of a target has others")
     parser.add_argument("--methods", help="names by comma; default all")
     parser.add_argument("--mesh-blend", choices=PRESETS, default="classic")
-    parser.add_argument("--expression-blend", choices=PRESETS, default="best")
+    parser.add_argument("--expression-blend", choices=PRESETS, default="none")
     options = parser.parse_args()
     if options.out.resolve().is_relative_to(common.REPOSITORY):
         parser.error("--out must lie outside this repository")

@@ -123,7 +123,7 @@ def moved(points: np.ndarray, change: np.ndarray, pose: np.ndarray, settings: Ex
     Returns:
         float32 (468, 2). Lids and lips do not pass through each other.
     """
-    step = settings.strength * change * shares()[: mesh.FACE_POINTS, None]
+    step = settings.strength * change
     length = np.maximum(np.linalg.norm(step, axis=1, keepdims=True), 1e-9)
     step = step / length * settings.limit * np.tanh(length / settings.limit)
     upper, lower = _LIPS
@@ -131,7 +131,8 @@ def moved(points: np.ndarray, change: np.ndarray, pose: np.ndarray, settings: Ex
     if wider > 0:
         step = step * (settings.opening * np.tanh(wider / settings.opening) / wider)
     step = step * np.cos(np.radians(pose)) / alignment.CROP_CM
-    out = mesh.relaxed(points, points + step, settings.stiffness)
+    step = mesh.relaxed(points, points + step, settings.stiffness) - points
+    out = (points + step * shares()[: mesh.FACE_POINTS, None]).astype(np.float32)
     for loop in (regions.RIGHT_EYE, regions.LEFT_EYE, regions.LIPS_INNER):
         upper, lower = mesh.opposite(loop)
         crossed = np.maximum(out[upper, 1] - out[lower, 1], 0) / 2

@@ -154,7 +154,8 @@ class TestMoved:
         change = np.zeros((mesh.FACE_POINTS, 2)) + (0, 0.3)
         free = ExpressionSettings(stiffness=0)
         step = moved(self.points(), change, STRAIGHT, free) - self.points()
-        assert np.abs(step[10]).max() < 1e-6  # the top of the forehead
+        stiff = moved(self.points(), change, STRAIGHT, ExpressionSettings()) - self.points()
+        assert max(np.abs(step[10]).max(), np.abs(stiff[10]).max()) < 1e-6  # the top of the forehead
         assert step[regions.CHIN, 1] > 0.006
         assert shares()[mesh.FACE_POINTS :].max() == 0
         turned_away = moved(self.points(), change, np.array([0.0, 60.0]), free) - self.points()
@@ -220,6 +221,16 @@ class TestExpression:
         for item in swap.frames(swap.plan(actor_clips[1])):
             assert item.face is not None
             assert difference(item.image, item.frame.image) < 1
+
+    def test_who_is_driven_by_themselves_stays_as_they_are(self, ben, actor_clips, shots):
+        own = offsets(np.stack(shots[1].landmarks[:6]), np.arange(6) == 0)
+        driver = Driving(times=np.arange(6) / 25, offsets=own, clip="ben.mp4", sha256="00")
+        assert np.abs(own).max() > 0.05
+        swap = self.open(driver)
+        calm = replace(swap, expression_settings=ExpressionSettings(strength=0))
+        plan = swap.plan(actor_clips[1])
+        for driven, undriven in zip(swap.frames(plan), calm.frames(plan), strict=True):
+            assert difference(driven.image, undriven.image) < 1e-3
 
     def test_lips_that_the_driver_opens_open(self, ben, actor_clips, shots):
         points = mesh.resting()[: mesh.FACE_POINTS]
