@@ -164,8 +164,9 @@ def new_detector(
     device: str = "auto",
     input_size: int | None = None,
     crop_margin: float | None = None,
+    output: str = "logit",
 ) -> Detector:
-    """An untrained detector with one logit.
+    """An untrained detector.
 
     Args:
         architecture: ``small_cnn``, ``meso4`` or a timm model.
@@ -174,11 +175,12 @@ def new_detector(
         device: ``"auto"``, ``"cpu"``, ``"cuda"``, ...
         input_size: Side of the crops in pixels; None for the architecture's customary one.
         crop_margin: Of the crops; None for the customary one.
+        output: Kind of head: ``logit`` or ``two_logits``.
 
     Raises:
         UserError: Unknown architecture, or weights that cannot be had.
     """
-    card = default_card(architecture)
+    card = default_card(architecture, output=output)
     card = dataclasses.replace(
         card, input_size=input_size or card.input_size, crop_margin=crop_margin or card.crop_margin
     )

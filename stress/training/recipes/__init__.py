@@ -11,7 +11,10 @@ from faceswap_hq.training.settings import from_dict
 from stress.training.recipe import Recipe
 
 #: Name -> module and class; modules are imported when their recipe is asked for.
-_WHERE = {"plain": ("stress.training.recipe", "Recipe")}
+_WHERE = {
+    "plain": ("stress.training.recipe", "Recipe"),
+    "adversarial-blur": ("stress.training.recipes.adversarial_blur", "AdversarialBlur"),
+}
 RECIPES = tuple(_WHERE)
 
 
