@@ -219,7 +219,7 @@ class AdversarialLearner(Learner):
             return {}
         x, changed, s, labels = self._last
         before, after = self._bytes(x), self._bytes(changed)
-        gain = 8 if s is not None else 64
+        name, gain = ("changed", 64) if s is None else ("blurred", 8)
         difference = self._bytes(self._normalised(gain * (self._signed(changed) - self._signed(x)).abs() - 1))
         rows = []
         for kind, mine in (("real", (labels < 0.5).cpu().numpy()), ("fake", (labels > 0.5).cpu().numpy())):
@@ -227,8 +227,8 @@ class AdversarialLearner(Learner):
             if s is not None:
                 grey = (strength(s, self.recipe.window)[:, 0] * 255).round().byte().cpu().numpy()
                 rows.append((f"{kind}: blur (black none, white plain mean)", grey[mine][..., None].repeat(3, -1)))
-            rows += [(f"{kind}, changed", after[mine]), (f"{kind}: change x {gain}", difference[mine])]
-        return {"changed" if s is None else "blurred": sheet([row for row in rows if len(row[1])])}
+            rows += [(f"{kind}, {name}", after[mine]), (f"{kind}: change x {gain}", difference[mine])]
+        return {name: sheet([row for row in rows if len(row[1])])}
 
     def _train_generators(self, x: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         groups = [labels < 0.5, labels > 0.5] if len(self.generators) == 2 else [labels > -1]
