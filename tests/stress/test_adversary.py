@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 
 import pytest
 import torch
@@ -70,25 +71,22 @@ def test_the_norm_is_learned_only_when_asked(learned):
 
 
 def test_faithful_gradient_blur_is_one_step_on_the_inverse_variance():
-    x, step, norm = torch.rand(3, 3, 8, 8), 500.0, 20.0
-    start = norm / (3 * 8 * 8) ** 0.5
-    s = torch.full_like(x, start)
-    rise = torch.zeros_like(s)
-    for place in [(0, 0, 2, 3), (1, 2, 7, 0), (2, 1, 4, 4)]:  # by differences, in double
-        up, down = s.double(), s.double()
-        up[place] += 1e-4
-        down[place] -= 1e-4
-        rise[place] = (_texture(pixel_blur(x.double(), up)) - _texture(pixel_blur(x.double(), down))).mean() / 2e-4
+    x, step, norm = torch.rand(2, 3, 4, 4), 50.0, 10.0
+    start = norm / (3 * 4 * 4) ** 0.5
+    s, rise = torch.full_like(x, start).double(), torch.zeros_like(x)
+    for place in itertools.product(*map(range, x.shape)):  # the gradient of the batch's mean, by differences
+        around = []
+        for shift in (1e-4, -1e-4):
+            moved = s.clone()
+            moved[place] += shift
+            around.append(_texture(pixel_blur(x.double(), moved)).mean())
+        rise[place] = (around[0] - around[1]) / 2e-4
+    expected = start + step * rise
+    expected *= norm / expected.flatten(1).norm(dim=1).view(-1, 1, 1, 1)
     blurred, found = blur_by_gradient(x, _texture, window=3, norm=norm, step=step, mode="faithful")
-    assert found.shape == x.shape
-    assert found.flatten(1).norm(dim=1) == pytest.approx(torch.full((3,), norm), rel=1e-4)
+    assert torch.allclose(found, expected, rtol=1e-3)
+    assert float(found.std()) > 0.01
     assert torch.allclose(blurred, pixel_blur(x, found))
-    for place in rise.nonzero().tolist():
-        b, *_ = place
-        unscaled = start + step * rise[tuple(place)]
-        other = (found[b] / found[tuple(place)] * unscaled).square().sum().sqrt()  # norm before it was scaled back
-        assert float(found[tuple(place)] * other / norm) == pytest.approx(float(unscaled), rel=1e-4)
-    assert found.std() > 1e-4
 
 
 def test_corrected_gradient_blur_raises_the_loss_at_the_same_norm_of_sigma_and_does_not_depend_on_the_batch():
