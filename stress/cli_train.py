@@ -71,7 +71,7 @@ def train(
     else:
         detector = new_detector(
             how.arch, pretrained=how.pretrained, seed=seed, device=device, input_size=how.input_size,
-            crop_margin=how.crop_margin, output=how.output,
+            crop_margin=how.crop_margin, mean=how.mean, std=how.std, output=how.output,
         )  # fmt: skip
     clips = read_clips(real, 0) if fake is None else read_dataset(fake, real)
     for folder in (real, fake):

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -164,7 +166,9 @@ def new_detector(
     device: str = "auto",
     input_size: int | None = None,
     crop_margin: float | None = None,
-    output: str = "logit",
+    mean: Sequence[float] | None = None,
+    std: Sequence[float] | None = None,
+    output: str | None = None,
 ) -> Detector:
     """An untrained detector.
 
@@ -175,15 +179,19 @@ def new_detector(
         device: ``"auto"``, ``"cpu"``, ``"cuda"``, ...
         input_size: Side of the crops in pixels; None for the architecture's customary one.
         crop_margin: Of the crops; None for the customary one.
-        output: Kind of head: ``logit`` or ``two_logits``.
+        mean: As in the card; None for the customary one.
+        std: As in the card; None for the customary one.
+        output: Kind of head as in the card; None for one logit.
 
     Raises:
-        UserError: Unknown architecture, or weights that cannot be had.
+        UserError: Unknown architecture, or weights that cannot be had, or a value that no card can have.
     """
-    card = default_card(architecture, output=output)
-    card = dataclasses.replace(
-        card, input_size=input_size or card.input_size, crop_margin=crop_margin or card.crop_margin
-    )
+    wanted = {"input_size": input_size, "crop_margin": crop_margin, "mean": mean, "std": std, "output": output}
+    given: dict[str, Any] = {name: value for name, value in wanted.items() if value is not None}
+    try:
+        card = dataclasses.replace(default_card(architecture), **given)
+    except ValueError as error:
+        raise UserError(f"There is no such detector: {error}.") from error
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         module = build(architecture, card.outputs, pretrained=pretrained)

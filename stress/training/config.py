@@ -25,30 +25,27 @@ class TrainConfig:
         arch: As for :func:`stress.detectors.new_detector`.
         input_size: Side of the crops in pixels; None for the architecture's customary one.
         crop_margin: See :class:`stress.detectors.DetectorCard`; None for the customary one.
-        output: Kind of head of a new detector: ``logit`` or ``two_logits``.
+        mean: Subtracted from the channels after division by 255; None for the architecture's customary one.
+        std: Divided by after that; None for the customary one.
+        output: Kind of head, see :class:`stress.detectors.DetectorCard`; None for ``logit``.
         pretrained: Whether to start from published weights, which are downloaded.
         frames_per_clip: Frames taken of each clip.
         recipe: Name of a recipe.
         options: The recipe's own settings.
         train: Settings of the training itself.
-
-    Raises:
-        ValueError: There is no such head.
     """
 
     arch: str = "small_cnn"
     input_size: int | None = None
     crop_margin: float | None = None
-    output: str = "logit"
+    mean: tuple[float, float, float] | None = None
+    std: tuple[float, float, float] | None = None
+    output: str | None = None
     pretrained: bool = False
     frames_per_clip: int = 16
     recipe: str = Recipe.name
     options: dict[str, Any] = field(default_factory=dict)
     train: TrainSettings = field(default_factory=TrainSettings)
-
-    def __post_init__(self) -> None:
-        if self.output not in ("logit", "two_logits"):
-            raise ValueError(f"output = {self.output!r} is neither logit nor two_logits")
 
     def make_recipe(self) -> Recipe:
         """The recipe with its options.

@@ -71,7 +71,7 @@ def test_the_norm_is_learned_only_when_asked(learned):
 
 
 def test_faithful_gradient_blur_is_one_step_on_the_inverse_variance():
-    x, step, norm = torch.rand(2, 3, 4, 4), 50.0, 10.0
+    x, step, norm = torch.rand(2, 3, 4, 4), 500.0, 10.0
     start = norm / (3 * 4 * 4) ** 0.5
     s, rise = torch.full_like(x, start).double(), torch.zeros_like(x)
     for place in itertools.product(*map(range, x.shape)):  # the gradient of the batch's mean, by differences

@@ -7,9 +7,8 @@ published is in the authors' code.
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import ClassVar
 
@@ -128,12 +127,12 @@ class AdversarialLearner(Learner):
             WidthGenerator(recipe.width, recipe.blocks, recipe.constraint, recipe.norm, recipe.learn_norm)
             for _ in range(recipe.generators if recipe.attack == "generator" else 0)
         ]
-        self._generator_settings = dataclasses.replace(settings, lr=recipe.generator_lr)
+        self._rate_ratio = recipe.generator_lr / settings.lr
         self._generator_optimizers = []
         for generator in self.generators:
             generator.to(detector.device)
             trained = [value for value in generator.parameters() if value.requires_grad]
-            self._generator_optimizers.append(make_optimizer(trained, self._generator_settings))
+            self._generator_optimizers.append(make_optimizer(trained, replace(settings, lr=recipe.generator_lr)))
         self.own_norms = OwnNorms(detector.module) if recipe.own_norms else None
         if self.own_norms and (more := self.own_norms.parameters()):
             self.parameters += more
@@ -147,7 +146,7 @@ class AdversarialLearner(Learner):
         """Before each step; arguments as for :func:`stress.training.optimizers.learning_rate`."""
         super().set_rate(step, epoch, share)
         for optimizer in self._generator_optimizers:
-            set_rate(optimizer, learning_rate(self._generator_settings, step, epoch, share))
+            set_rate(optimizer, self._rate_ratio * learning_rate(self.settings, step, epoch, share))
 
     def step(self, x: torch.Tensor, batch: Batch) -> float:
         """A turn of each; returns the detector's loss before its own."""
@@ -197,9 +196,7 @@ class AdversarialLearner(Learner):
             if recipe.attack == "gradient":
                 step = recipe.step or (10.0 if recipe.mode == "faithful" else 1.0)
                 judge = partial(self._losses, labels, True)
-                return blur_by_gradient(
-                    x, judge, window=recipe.window, norm=recipe.norm, step=step, mode=recipe.mode
-                )
+                return blur_by_gradient(x, judge, window=recipe.window, norm=recipe.norm, step=step, mode=recipe.mode)
             steps = recipe.g_per_d if recipe.attack == "pgd" else 1
             step = recipe.epsilon if steps == 1 else recipe.step or recipe.epsilon / 2
             changed = signed_steps(
