@@ -12,6 +12,8 @@ from faceswap_hq.console import progress, say, warn
 from faceswap_hq.errors import UserError
 
 if TYPE_CHECKING:  # torch is heavy; --help is to be quick
+    import numpy as np
+
     from stress.data.crops import Excluded
     from stress.training.config import TrainConfig
 
@@ -52,6 +54,7 @@ def train(
     from stress.data.layouts import read_clips, read_dataset
     from stress.detectors import load_detector, new_detector, require_savable, require_trainable, save_detector
     from stress.gather import cut, warn_of_names
+    from stress.pictures import save_picture
     from stress.training import train as fit
 
     how = _training(
@@ -88,12 +91,15 @@ def train(
     for group, name in ((reals, "real"), (fakes, "fake")):
         if not group and (name == "real" or way.needs_fakes):
             raise UserError(f"No {name} clip with a face is left to train on.", _reasons(excluded))
+    pictures: dict[str, np.ndarray] = {}
     with progress(f"training {detector.name}", None, unit="steps") as advance:
-        trained = fit(detector, reals, fakes, how.train, recipe=way, progress=advance)
+        trained = fit(detector, reals, fakes, how.train, recipe=way, progress=advance, on_pictures=pictures.update)
     card = save_detector(trained, output)
     say(f"Trained on {card.training_data}.")
     say(f"Threshold {card.threshold:.3f}: {card.threshold_source}.")
     say(f"Wrote {output} and {output.with_name(output.stem + '.card.json')}.")
+    for name, picture in pictures.items():
+        say(f"Wrote {save_picture(picture, output.with_name(f'{output.stem}.{name}.png'), card)}.")
 
 
 def _training(config: str | None, values: dict[str, Any], train: dict[str, Any]) -> TrainConfig:

@@ -22,7 +22,7 @@ from stress.training.batches import Draws, ReplayBatches, central
 from stress.training.freezing import freeze
 from stress.training.holdout import Held, hold_out
 from stress.training.norms import refresh_norms
-from stress.training.recipe import Recipe
+from stress.training.recipe import Learner, Recipe
 from stress.training.settings import TrainSettings
 
 _MAX_VALIDATION_FRAMES = 1024
@@ -60,6 +60,7 @@ def train(
     replay: Sequence[Crops] = (),
     progress: Callable[..., None] | None = None,
     on_epoch: Callable[[Epoch], None] | None = None,
+    on_pictures: Callable[[dict[str, np.ndarray]], None] | None = None,
 ) -> Detector:
     """Train a copy of a detector; the one given is not changed.
 
@@ -78,6 +79,7 @@ def train(
         replay: Clips of the data the detector was made for, reals and fakes, to train on beside the new ones.
         progress: Called after every step, with ``note``.
         on_epoch: Called after every epoch.
+        on_pictures: Called at the end with what the recipe has to show (:meth:`Learner.pictures`), if anything.
 
     Returns:
         The trained detector, in evaluation mode, with threshold and training data in its card.
@@ -101,9 +103,11 @@ def train(
     with torch.random.fork_rng(devices=[trained.device] if trained.device.type == "cuda" else []):
         torch.manual_seed(settings.seed)
         examined = recipe.examined(seen[0], settings.seed), seen[1]
-        _run(trained, recipe, batches, examined, settings, generator, progress, on_epoch)
+        learner = _run(trained, recipe, batches, examined, settings, generator, progress, on_epoch)
     module.requires_grad_(True).eval()
     trained.card = _card(trained, recipe, seen, held, settings)
+    if on_pictures is not None and (pictures := learner.pictures()):
+        on_pictures(pictures)
     return trained
 
 
@@ -141,7 +145,7 @@ def _run(
     generator: np.random.Generator,
     progress: Callable[..., None] | None,
     on_epoch: Callable[[Epoch], None] | None,
-) -> None:
+) -> Learner:
     """The loop itself; leaves the best weights in ``trained.module``."""
     module = trained.module
     frozen = freeze(module, settings.layers)
@@ -167,8 +171,9 @@ def _run(
             if settings.augment:
                 batch = recipe.vary(batch, generator)
             batch = batch.central(trained.card.input_size)
-            recent.append(trained.inputs(batch.images))
-            losses.append(learner.step(recent[-1], batch))
+            x = trained.inputs(batch.images)
+            losses.append(learner.step(x, batch))
+            recent.append(learner.shown(x))
             step += 1
             if progress is not None:
                 progress(note=f"loss {np.mean(losses[-20:]):.3f}{note}")
@@ -195,6 +200,7 @@ def _run(
         running = running and step < total
     if best_state is not None:
         module.load_state_dict(best_state)
+    return learner
 
 
 def _elapsed_share(step: int, total: float, seconds: float, minutes: float | None) -> float:

@@ -16,7 +16,9 @@ def make_optimizer(parameters: Iterable[nn.Parameter], settings: TrainSettings) 
     rate, decay = settings.lr, settings.weight_decay
     if settings.optimizer == "sgd":
         return torch.optim.SGD(parameters, lr=rate, momentum=0.9, weight_decay=decay)
-    kinds = {"adamw": torch.optim.AdamW, "adam": torch.optim.Adam, "radam": torch.optim.RAdam}
+    if settings.optimizer == "radam":  # its authors' code shrinks the weights themselves, not through the gradient
+        return torch.optim.RAdam(parameters, lr=rate, weight_decay=decay, decoupled_weight_decay=True)
+    kinds = {"adamw": torch.optim.AdamW, "adam": torch.optim.Adam}
     return kinds[settings.optimizer](parameters, lr=rate, weight_decay=decay)
 
 

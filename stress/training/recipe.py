@@ -68,6 +68,18 @@ class Learner:
         self.optimizer.step()
         return float(loss.detach())
 
+    def shown(self, x: torch.Tensor) -> torch.Tensor:
+        """What the network saw in the last step, by which its batch norms are measured anew.
+
+        Args:
+            x: The pictures of the last step.
+        """
+        return x
+
+    def pictures(self) -> dict[str, np.ndarray]:
+        """What there is to look at when training is over: by name, (H, W, 3) uint8 RGB."""
+        return {}
+
 
 def autocast(device: torch.device) -> contextlib.AbstractContextManager[object]:
     """Bfloat16 on CUDA; on CPUs without matrix units for it, it was slower."""

@@ -13,6 +13,7 @@ import pytest
 import torch
 
 import stress
+from faceswap_hq import provenance
 from faceswap_hq.faces import landmarks
 from stress.cli import main
 from stress.detectors import load_detector, new_detector, save_detector
@@ -114,6 +115,19 @@ def test_train_then_stress_from_the_command_line(tmp_path, capsys, monkeypatch):
     second = json.loads((tmp_path / "result/results.json").read_text())
     for part in ("conditions", "changes", "robustness"):
         assert second[part] == results[part]
+
+
+def test_training_against_a_blur_leaves_a_signed_sheet_beside_the_detector(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    data, start = _write(tmp_path / "data", 3, 20), _detector(tmp_path / "start.pt")
+    arguments = f"train --real {data} --fake {data} -o mine.pt --from {start} --epochs 1 --batch 4"
+    assert main(f"{arguments} --recipe adversarial-blur --set width=2 --set g-per-d=1".split()) == 0
+    assert "mine.blurred.png" in capsys.readouterr().out
+    picture = cv2.imread("mine.blurred.png")
+    assert picture.shape[0] == 8 * (96 + 18)
+    assert provenance.verify("mine.blurred.png").state == "valid"
+    assert main(f"{arguments} --recipe adversarial-blur --set window=4".split()) == 2
+    assert "window" in capsys.readouterr().err
 
 
 def test_the_card_may_name_the_detectors_own_data_and_what_it_reaches_there(tmp_path, capsys):

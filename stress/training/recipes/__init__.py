@@ -16,6 +16,7 @@ _WHERE = {
     "frequency-mask": ("stress.training.recipes.frequency_mask", "FrequencyMask"),
     "self-blended": ("stress.training.recipes.self_blended", "SelfBlended"),
     "locate-and-verify": ("stress.training.recipes.locate_and_verify", "LocateAndVerify"),
+    "adversarial-blur": ("stress.training.recipes.adversarial_blur", "AdversarialBlur"),
 }
 RECIPES = tuple(_WHERE)
 
