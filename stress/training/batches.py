@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -110,3 +111,20 @@ class ReplayBatches:
             labels=np.concatenate([new.labels, old.labels]),
             masks=masks,
         )
+
+
+class AlternatingBatches:
+    """Batches of old and of new data in turn, as Li et al. (arXiv 2308.04177) augment a detector; old ones first.
+
+    Args:
+        new: Draws what is to be learned.
+        old: Draws what is not to be forgotten.
+    """
+
+    def __init__(self, new: Draws, old: Draws) -> None:
+        self._turns = itertools.cycle((old, new))
+        self.per_epoch = 2 * new.per_epoch
+
+    def draw(self) -> Batch:
+        """The next batch: old and new in turn."""
+        return next(self._turns).draw()

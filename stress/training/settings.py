@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 OPTIMIZERS = ("adamw", "adam", "radam", "sgd")
+REPLAYS = ("mixed", "alternating")
 SCHEDULES = ("cosine", "constant", "linear-tail", "step")
 
 
@@ -29,6 +30,8 @@ class TrainSettings:
             its own way).
         layers: What is trained: ``"all"``, ``"last"``, or the number of last weight layers. What is not trained keeps
             its batch-norm statistics.
+        replay: How old data come among the new, where there are any: half and half in every batch (``mixed``), or in
+            batches of their own, old and new in turn (``alternating``).
         validation: Share of the people held out to choose the best epoch and the threshold; 0 for none.
         patience: Epochs without improvement on the held-out people after which training stops.
         seed: Of the order, the augmentation, dropout and the choice of held-out people.
@@ -49,6 +52,7 @@ class TrainSettings:
     warmup: int = 10
     augment: bool = True
     layers: str | int = "all"
+    replay: str = "mixed"
     validation: float = 0.2
     patience: int = 5
     seed: int = 0
@@ -66,6 +70,7 @@ class TrainSettings:
             "step_factor": 0 < self.step_factor <= 1,
             "warmup": self.warmup >= 0,
             "layers": self.layers in ("all", "last") or (isinstance(self.layers, int) and self.layers >= 1),
+            "replay": self.replay in REPLAYS,
             "validation": 0 <= self.validation < 1,
             "patience": self.patience >= 1,
             "seed": self.seed >= 0,
