@@ -67,7 +67,7 @@ def mean_outputs(head: Head, hidden: torch.Tensor, settings: torch.Tensor, group
         (groups, units, values) float64.
     """
     count = int(groups.max()) + 1
-    member = torch.zeros(count, len(hidden), device=hidden.device)
+    member = torch.zeros(count, len(hidden), dtype=torch.float64, device=hidden.device)
     member[torch.from_numpy(groups), torch.arange(len(hidden))] = 1
     member /= member.sum(1, keepdim=True)
     outputs = _affine_outputs if head.affine is not None else _any_outputs
@@ -77,7 +77,7 @@ def mean_outputs(head: Head, hidden: torch.Tensor, settings: torch.Tensor, group
     for i in range(0, units, step):
         chosen = torch.arange(i, min(i + step, units), device=hidden.device)
         y = outputs(head, hidden, chosen, settings[chosen])
-        found[:, chosen] = (member @ y.flatten(1)).view(count, len(chosen), values).double()
+        found[:, chosen] = (member @ y.flatten(1)).view(count, len(chosen), values)
     return found.cpu().numpy()
 
 
@@ -97,19 +97,19 @@ def contributions(
 
 
 def _affine_outputs(head: Head, hidden: torch.Tensor, chosen: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
-    """(n, chosen, values): setting a unit moves the log odds by its weight times how far it is moved."""
+    """(n, chosen, values) float64: setting a unit moves the log odds by its weight times how far it is moved."""
     assert head.affine is not None
     weights, offset = head.affine
-    logit = hidden @ weights + offset
+    logit = hidden.double() @ weights + offset
     without = logit[:, None] - hidden[:, chosen] * weights[chosen]
     return torch.sigmoid(without[:, :, None] + weights[chosen][:, None] * values)
 
 
 def _any_outputs(head: Head, hidden: torch.Tensor, chosen: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
-    """(n, chosen, values): the head is asked about every sample with every value of every unit chosen."""
+    """(n, chosen, values) float64: the head is asked about every sample with every value of every unit chosen."""
     n, units = hidden.shape
     changed = hidden[:, None, None].repeat(1, len(chosen), values.shape[1], 1)
     index = chosen[None, :, None, None].expand(n, len(chosen), values.shape[1], 1)
     changed.scatter_(3, index, values[None, :, :, None].expand(n, -1, -1, 1))
     logit = head.logit(changed.view(-1, units))
-    return torch.sigmoid(logit).view(n, len(chosen), values.shape[1])
+    return torch.sigmoid(logit.double()).view(n, len(chosen), values.shape[1])

@@ -17,6 +17,7 @@ from stress.data.crops import Crops
 from stress.data.layouts import FAKE
 from stress.detectors import Detector, load_detector, new_detector
 from stress.evaluation.out_of_fold import score_clips
+from stress.evaluation.score_store import key_of
 from stress.evaluation.store import FoldStore
 from stress.study.augmentation import augmenting, first_training
 from stress.study.settings import StudySettings
@@ -57,7 +58,7 @@ class Workshop:
     def first(self, start: Detector, name: str, crops: Sequence[Crops], seed: int, advance: Advance) -> Model:
         """A network trained from ``start``, which :func:`untrained` made, on all of ``crops``."""
         how, recipe = first_training(start.card.architecture, self._settings, seed)
-        unnamed = types.SimpleNamespace(card=dataclasses.replace(start.card, sha256=f"untrained {seed}"))
+        unnamed = types.SimpleNamespace(card=dataclasses.replace(start.card, sha256=key_of({"untrained": seed})))
         key = self.store.key(unnamed, how, repr(recipe), seed, crops, {})
         kept = self._kept(key)
         if kept is None:

@@ -150,6 +150,11 @@ def run_study(
     Raises:
         UserError: The people or the data sets do not do.
     """
+    if "neurons" in settings.parts and len(what.datasets) < 2:
+        raise UserError(
+            "Contributions of units are compared between data sets; there is one only.",
+            "Name another one, or leave that part out: --parts zero-shot,heat-maps.",
+        )
     clips = {item.name: read_dataset(item.fakes, item.reals) for item in what.datasets}
     for item in what.datasets:
         for folder in (item.fakes, item.reals):

@@ -63,7 +63,7 @@ class CutNetwork:
         return fake_logit(self._head(hidden).float(), self.detector.card)
 
     def affine(self, hidden: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor] | None:
-        """Weights (units,) and offset of the head, where its log odds are a plain weighted sum; otherwise None.
+        """Weights (units,) and offset of the head, float64, where its log odds are a weighted sum; otherwise None.
 
         Found by asking the head about each unit alone, and held against what it says of the values given.
         """
@@ -74,7 +74,7 @@ class CutNetwork:
         guess = hidden.double() @ weights + offset
         true = self.logit(hidden).double()
         fits = bool((guess - true).abs().max() <= 1e-3 * (1 + true.abs().max()))
-        return (weights.float(), offset.float()) if fits else None
+        return (weights, offset) if fits else None
 
 
 def _last_dense(traced: fx.GraphModule, name: str) -> str:
