@@ -19,13 +19,14 @@ from stress.evaluation.metrics import Array
 from stress.evaluation.statistics import intervals
 from stress.study import overlap
 from stress.study.ablation import ablation
-from stress.study.contributions import Head, contributions, mean_outputs, settings_of
+from stress.study.contributions import Head, contributions
 from stress.study.models import untrained
+from stress.study.resampled import Resampled
 from stress.study.settings import StudySettings
 from stress.study.units import CutNetwork
 
 _NOISE = 256  # pictures
-_AT_ONCE = 50  # resamples
+_AT_ONCE = 20  # resamples
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -200,34 +201,30 @@ def _intervals(
 ) -> tuple[dict[str, Any], dict[str, int]]:
     """Share of units that are universal, and what lists share, with intervals over people.
 
-    Ranges stay those of all clips of a group in every resample; fewer different people make lists noisier, so that the
-    intervals lean towards less overlap.
+    A resample shows fewer different people, which makes lists noisier: the intervals lean towards less overlap.
     """
-    outputs, frames = {}, {}
-    for name, clips in groups.items():
-        rows = found.rows(clips)
-        place = np.searchsorted(clips, found.clip[rows])
-        hidden = found.hidden[rows]
-        means = mean_outputs(found.head, hidden, settings_of(hidden, settings.values, settings.mode), place)
-        outputs[name] = means.reshape(len(clips), -1)
-        frames[name] = np.bincount(place)
-    number, n = len(found.names), found.hidden.shape[1]
+    parts = {
+        name: Resampled(
+            found.head, found.hidden[rows], np.searchsorted(clips, found.clip[rows]),
+            values=settings.values, mode=settings.mode,
+        )
+        for name, clips in groups.items()
+        for rows in (found.rows(clips),)
+    }  # fmt: skip
+    number = len(found.names)
 
     def lists(weights: Array) -> dict[tuple[str, int], overlap.Bools]:
-        made = {}
-        for i, (name, clips) in enumerate(groups.items()):
-            shares = weights[:, clips] * frames[name]
-            means = (shares / shares.sum(1, keepdims=True)) @ outputs[name]
-            amounts = np.ptp(means.reshape(len(weights), n, settings.values), axis=2)
-            made[name] = overlap.top(amounts, count, orders[i])
-        return made
+        return {
+            name: overlap.top(parts[name].amounts(weights[:, clips]), count, orders[i])
+            for i, (name, clips) in enumerate(groups.items())
+        }
 
     def statistic(weights: Array) -> dict[str, Array]:
-        parts = []
+        rows = []
         for i in range(0, len(weights), _AT_ONCE):
             made = lists(weights[i : i + _AT_ONCE])
             whole, fakes, reals = ([made[kind, d] for d in range(number)] for kind in ("all", "fakes", "reals"))
-            parts.append(
+            rows.append(
                 {
                     "universal": np.mean(np.logical_and.reduce(whole), axis=1),
                     "datasets": overlap.mean_shared(whole),
@@ -236,7 +233,7 @@ def _intervals(
                     "fakes_and_noise": overlap.mean_shared(fakes, [np.broadcast_to(noise, fakes[0].shape)]),
                 }
             )
-        return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+        return {name: np.concatenate([row[name] for row in rows]) for name in rows[0]}
 
     def usable(weights: Array) -> Any:
         return np.logical_and.reduce([weights[:, clips].sum(1) > 0 for clips in groups.values()])

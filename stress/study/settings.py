@@ -32,8 +32,8 @@ class StudySettings:
             (:data:`stress.study.architectures.PUBLISHED`), instead of those of ``training`` and ``augmenting`` with
             cross entropy.
         training: Of the detectors that are trained from nothing.
-        augmenting: Of few-shot training. It needs no held-out people: exactly the clips counted are learned from, and
-            the last weights are kept.
+        augmenting: Of few-shot training. Its ``validation`` is 0: exactly the clips counted are learned from, and the
+            last weights are kept. Mixed batches are multiples of 4.
         steps: Batches of new data (and as many of old) in an epoch of few-shot training, whatever the number of clips.
         approaches: ``transfer`` (the last layers are trained), ``merge`` (all).
         last: Weight layers that ``transfer`` trains, or None for those of each architecture.
@@ -48,7 +48,7 @@ class StudySettings:
         video_score: How a video's score is made of its frames', see :data:`stress.evaluation.metrics.VIDEO_SCORES`.
         resamples: Resamples of the people behind every interval, at least 100.
         confidence: Nominal coverage, in (0, 1).
-        seed: Of everything left to chance.
+        seed: Of the groups of people, the clips chosen, and everything drawn; trainings have seeds of their own.
 
     Raises:
         ValueError: A value is outside its range.
@@ -79,7 +79,9 @@ class StudySettings:
         checks = {
             "parts": len(self.parts) > 0 and set(self.parts) <= set(PARTS),
             "mode": self.mode in MODES,
-            "augmenting": self.augmenting.validation == 0,
+            "augmenting": self.augmenting.validation == 0 and (
+                self.augmenting.replay == "alternating" or self.augmenting.batch % 4 == 0
+            ),
             "steps": self.steps >= 1,
             "approaches": len(self.approaches) > 0 and set(self.approaches) <= set(APPROACHES),
             "last": self.last is None or self.last >= 1,

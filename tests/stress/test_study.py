@@ -273,7 +273,9 @@ def test_the_squared_error_is_what_the_published_meso_networks_go_down():
 
 
 def test_settings_that_cannot_be_are_refused():
-    for wrong in ({"shots": (0,)}, {"approaches": ("both",)}, {"values": 1}, {"steps": 0}, {"last": 0}):
+    mixed = TrainSettings(validation=0.0, batch=6)
+    wrongs: list[dict] = [{"augmenting": mixed}, {"augmenting": TrainSettings()}, {"shots": (0,)}, {"values": 1}]
+    for wrong in (*wrongs, {"approaches": ("both",)}, {"steps": 0}, {"last": 0}):
         with pytest.raises(ValueError, match=next(iter(wrong))):
             StudySettings(**wrong)
     with pytest.raises(ValueError, match="loss"):

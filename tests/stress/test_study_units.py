@@ -12,6 +12,7 @@ from stress.detectors.zoo import default_card
 from stress.study.ablation import with_units
 from stress.study.contributions import Head, contributions, mean_outputs, settings_of, value_range
 from stress.study.overlap import against_chance, chance, exchanged, halves, top
+from stress.study.resampled import Resampled
 from stress.study.units import CutNetwork
 
 
@@ -225,3 +226,18 @@ def test_units_that_are_taken_away_are_at_their_mean():
     np.testing.assert_allclose(kept, 1 / (1 + np.exp(-np.array([1 - 3, 3 - 3.0]))), atol=1e-6)
     removed = with_units(head, hidden, np.array([False, True]))
     np.testing.assert_allclose(removed, 1 / (1 + np.exp(-np.array([2 - 2, 2 - 4.0]))), atol=1e-6)
+
+
+@pytest.mark.parametrize("mode", ["faithful", "corrected"])
+def test_weighted_clips_contribute_as_if_each_were_there_so_often(mode):
+    cut = CutNetwork(_detector(_Perceptron()), "second")
+    hidden = cut.hidden(_pictures(40)) - 0.5
+    head, clip = Head(logit=cut.logit), np.repeat(np.arange(8), 5)
+    resampled = Resampled(head, hidden, clip, values=4, mode=mode)
+    weights = np.array([[1.0] * 8, [2, 0, 1, 0, 3, 0, 1, 1], [0, 0, 0, 4, 0, 0, 0, 0]])
+    found = resampled.amounts(weights)
+    rows = [np.concatenate([np.flatnonzero(clip == i).repeat(int(w)) for i, w in enumerate(one)]) for one in weights]
+    wanted = np.stack([contributions(head, hidden[one], mode=mode) for one in rows])
+    np.testing.assert_allclose(found[0], wanted[0], atol=1e-6)
+    np.testing.assert_allclose(found, wanted, atol=0.01 * wanted.max())
+    assert np.ptp(wanted, axis=0).max() > 0.1 * wanted.max()
