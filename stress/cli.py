@@ -10,6 +10,7 @@ import typer
 
 from faceswap_hq.console import run_app, say, warn
 from faceswap_hq.errors import UserError
+from stress.cli_study import study
 from stress.cli_train import train
 
 if TYPE_CHECKING:  # torch and pandas are heavy; --help is to be quick
@@ -18,6 +19,7 @@ if TYPE_CHECKING:  # torch and pandas are heavy; --help is to be quick
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 app.command()(train)
+app.command()(study)
 
 _FRAMES = 16
 

@@ -51,6 +51,35 @@ def show_matrix(found: Mapping[str, Any]) -> None:
         out.print(table)
 
 
+def show_study(found: Mapping[str, Any]) -> None:
+    """Print what :func:`stress.study.run.run_study` found: zero-shot AUC, few-shot gains, and universal units."""
+    if found["zero_shot"]:
+        cells = [{**row, "before": {"video": row}, "suspect": False} for row in found["zero_shot"]]
+        show_matrix({"cells": [{**cell, "detector": cell["network"]} for cell in cells]})
+    if found["few_shot"]:
+        table = Table(title="few-shot, video AUC on the new data set [95 % interval]", title_justify="left")
+        for name in ("network", "new", "approach", "fakes", "AUC", "gain", "gain on the old data"):
+            table.add_column(name, justify="left" if name in ("network", "new", "approach") else "right")
+        known = {_few_shot_key(row, row["dataset"]): row for row in found["few_shot"]}
+        for row in found["few_shot"]:
+            if row["dataset"] == row["new"]:
+                old = known.get(_few_shot_key(row, found["base"]))
+                figures = _cell(row["after"]), _cell(row["gain"]), _cell(old and old["gain"])
+                table.add_row(row["network"], row["new"], row["approach"], str(row["shots"]), *figures)
+        out.print(table)
+    for row in found["neurons"]:
+        chance, exchanged = row["chance"], row["exchanged"]
+        say(
+            f"{row['network']}: {row['universal']['count']} of {row['units']} units are in all {len(row['datasets'])} "
+            f"lists; {chance['expected']:.1f} if lists were independent, {exchanged['mean']:.1f} with data sets "
+            f"exchanged, {'-' if row['untrained'] is None else row['untrained']} in an untrained network."
+        )
+
+
+def _few_shot_key(row: Mapping[str, Any], dataset: str) -> tuple[Any, ...]:
+    return row["network"], row["new"], row["approach"], row["shots"], dataset
+
+
 def _matrix_cell(cell: Mapping[str, Any], phase: str) -> str:
     if "failed" in cell:
         return "failed"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -161,3 +162,20 @@ class ReplayBatches:
 
 def _joined(new: np.ndarray | None, old: np.ndarray | None) -> np.ndarray | None:
     return None if new is None or old is None else np.concatenate([new, old])
+
+
+class AlternatingBatches:
+    """Batches of old and of new data in turn, as Li et al. (arXiv 2308.04177) augment a detector; old ones first.
+
+    Args:
+        new: Draws what is to be learned.
+        old: Draws what is not to be forgotten.
+    """
+
+    def __init__(self, new: Draws, old: Draws) -> None:
+        self._turns = itertools.cycle((old, new))
+        self.per_epoch = 2 * new.per_epoch
+
+    def draw(self) -> Batch:
+        """The next batch: old and new in turn."""
+        return next(self._turns).draw()

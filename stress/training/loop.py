@@ -18,7 +18,7 @@ from stress.data.layouts import FAKE, REAL
 from stress.detectors.card import DetectorCard
 from stress.detectors.detector import Detector
 from stress.evaluation.metrics import auc, curve, youden_threshold
-from stress.training.batches import Draws, ReplayBatches, central
+from stress.training.batches import AlternatingBatches, Draws, ReplayBatches, central
 from stress.training.freezing import freeze
 from stress.training.holdout import Held, hold_out
 from stress.training.norms import refresh_norms
@@ -67,8 +67,8 @@ def train(
     Batches are half real and half fake. Some people are held out (with every clip that shows one of them and someone
     else left aside): the weights of the epoch with the lowest loss on them are kept, and the threshold is the one with
     the highest Youden index (TPR - FPR) on their frames. With too few people for that, the last weights and the old
-    threshold are kept, and the card says so. With ``replay``, half of each batch is old data, and people of the old
-    data are held out too.
+    threshold are kept, and the card says so. With ``replay``, half of each batch or every other batch is old data, and
+    people of the old data are held out too.
 
     Args:
         detector: Where to start.
@@ -85,7 +85,8 @@ def train(
         The trained detector, in evaluation mode, with threshold and training data in its card.
 
     Raises:
-        ValueError: One of the classes is empty, or ``replay`` has one class only, or its batch is no multiple of 4.
+        ValueError: One of the classes is empty, or ``replay`` has one class only, or a batch mixed with it is no
+            multiple of 4.
     """
     recipe = recipe or Recipe()
     if not real or (recipe.needs_fakes and not fake):
@@ -95,8 +96,10 @@ def train(
     module = copy.deepcopy(detector.module)
     trained = Detector(card=detector.card, module=module, name=detector.name)
     generator = np.random.default_rng([settings.seed, 1])
-    parts = [_draws(recipe, part.train, settings.batch // len(held), generator) for part in held]
-    batches = ReplayBatches(*parts) if replay else parts[0]
+    mixed = settings.replay == "mixed"
+    size = settings.batch // len(held) if mixed else settings.batch
+    parts = [_draws(recipe, part.train, size, generator) for part in held]
+    batches = (ReplayBatches if mixed else AlternatingBatches)(*parts) if replay else parts[0]
     judged = [item for part in held for item in part.validation]
     faces, labels = recipe.judged(judged, _MAX_VALIDATION_FRAMES, settings.seed)
     seen = central(faces, detector.card.input_size), labels

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 OPTIMIZERS = ("adamw", "adam", "radam", "sgd")
 SCHEDULES = ("cosine", "constant", "linear-tail", "step", "plateau")
+REPLAYS = ("mixed", "alternating")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,6 +32,8 @@ class TrainSettings:
             its own way).
         layers: What is trained: ``"all"``, ``"last"``, or the number of last weight layers. What is not trained keeps
             its batch-norm statistics.
+        replay: How old data come among the new, where there are any: half and half in every batch (``mixed``), or in
+            batches of their own, old and new in turn (``alternating``).
         validation: Share of the people held out to choose the best epoch and the threshold; 0 for none.
         patience: Epochs without improvement on the held-out people after which training stops, or its rate is lowered
             (``plateau``).
@@ -53,6 +56,7 @@ class TrainSettings:
     warmup: int = 10
     augment: bool = True
     layers: str | int = "all"
+    replay: str = "mixed"
     validation: float = 0.2
     patience: int = 5
     seed: int = 0
@@ -71,6 +75,7 @@ class TrainSettings:
             "step_drops": self.step_drops >= 0,
             "warmup": self.warmup >= 0,
             "layers": self.layers in ("all", "last") or (isinstance(self.layers, int) and self.layers >= 1),
+            "replay": self.replay in REPLAYS,
             "validation": 0 <= self.validation < 1,
             "patience": self.patience >= 1,
             "seed": self.seed >= 0,

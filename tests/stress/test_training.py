@@ -14,7 +14,7 @@ from stress.evaluation.metrics import youden_threshold
 from stress.evaluation.scoring import score
 from stress.training import Recipe, TrainSettings, train
 from stress.training.augment import augment
-from stress.training.batches import BalancedBatches, ReplayBatches
+from stress.training.batches import AlternatingBatches, BalancedBatches, ReplayBatches
 from stress.training.freezing import freeze
 from stress.training.holdout import hold_out
 from stress.training.loop import _hold_out
@@ -85,6 +85,28 @@ def test_replay_batches_are_half_old():
     blue = (images[..., 2] == 255).all((1, 2))
     assert blue.tolist() == [True] * 8 + [False] * 8
     assert labels.tolist() == [1, 0] * 8
+
+
+def test_old_and_new_batches_come_in_turn_and_whole():
+    old, new = crops(4, artefact=0), _contrary(1, people=4)
+    parts = [BalancedBatches(*_sides(data), 8, np.random.default_rng(0)) for data in (new, old)]
+    batches = AlternatingBatches(*parts)
+    assert batches.per_epoch == 2 * parts[0].per_epoch
+    blue = [(batches.draw().images[..., 2] == 255).all() for _ in range(4)]
+    assert blue == [False, True, False, True]
+
+
+def test_alternating_replay_takes_whole_batches_of_each(monkeypatch):
+    drawn = []
+    plain = Recipe.draws
+    monkeypatch.setattr(Recipe, "draws", lambda self, *a: (drawn.append(a[2]), plain(self, *a))[1])
+    old, new = crops(8, artefact=14), _contrary(1, people=8)
+    settings = dataclasses.replace(FAST, epochs=1, batch=6, replay="alternating", validation=0.0)
+    train(_small(), *_sides(new), settings, replay=old)
+    train(_small(), *_sides(new), dataclasses.replace(settings, batch=8, replay="mixed"), replay=old)
+    assert drawn == [6, 6, 4, 4]
+    with pytest.raises(ValueError, match="replay"):
+        dataclasses.replace(FAST, replay="shuffled")
 
 
 def test_learns_an_artefact_that_is_there_and_finds_nothing_where_nothing_is():
