@@ -2,7 +2,7 @@
 
     python benchmarks/methods_data.py --cast DIR --out DIR [--model RUN] [--frames 100] [--pairs 20]
 
-``DIR`` of the cast holds a clip of each person. OUT/METHOD/GROUP/ is what ``stress-test --fakes`` takes: fakes, their
+``DIR`` of the cast holds a clip of each person. OUT/METHOD/ is what ``stress-test --fakes`` takes: fakes, their
 matched reals, a manifest. Nobody is in two groups, and a fake shows people of one group only; ``groups.json`` says who
 is where. What is there already, made of the same clips in the same way, is kept. Without ``--model`` a model of the
 whole cast is trained under OUT; one shared encoder then knows both groups' people, but no detector sees it.
@@ -198,15 +198,15 @@ def main() -> None:
     pairs = {group: pairs_of({name: clips[name] for name in people}, options) for group, people in groups.items()}
     drivers: dict[Path, Driving] = {}
     for method in chosen:
-        for group, mine in pairs.items():
-            out = options.out / method / group
-            if method == "self-blended":
-                self_blended(options.out / chosen[0] / group, out)
-                continue
+        if method == "self-blended":
+            self_blended(options.out / chosen[0], options.out / method)
+            continue
+        for mine in pairs.values():
+            out = options.out / method
             blend, opened = known[method]
             for pair in mine:
                 swap = opened(pair, RenderSettings(blend=PRESETS[blend], frames=pair.frames))
-                name = f"{method}/{group}: {swap.source} {swap.joint} {swap.target}"
+                name = f"{method}: {swap.source} {swap.joint} {swap.target}"
                 if made(swap, pair, out):
                     print(f"{name}: there already", file=sys.stderr)
                     continue
@@ -217,7 +217,7 @@ def main() -> None:
             "format": "faceswap-hq methods data", "version": 1, "groups": groups,
             "pairs": {group: [[pair.source.stem, pair.target.stem, *pair.frames] for pair in mine]
                       for group, mine in pairs.items()},
-            "folders": {method: {group: f"{method}/{group}" for group in groups} for method in chosen},
+            "methods": chosen,
         },
         options.out / "groups.json",
     )  # fmt: skip

@@ -2,8 +2,8 @@
 
     python benchmarks/recipes.py --data DIR [--external DIR] --work DIR --out FILE
 
-``DIR`` is what ``methods_data.py`` makes: two groups of people without a person in common, for each group and method an
-``out/`` folder. Every recipe is trained on the crude fakes (``--train``) of one group, or its reals alone, and
+``DIR`` is what ``methods_data.py`` makes: two groups of people without a person in common, for each method an ``out/``
+folder of both. Every recipe is trained on the crude fakes (``--train``) of one group, or its reals alone, and
 tested on every method's fakes of the other group, and on another team's; then the groups change places. AUC by video,
 mean over groups and seeds; intervals by a bootstrap over the people tested, and of each recipe minus ``plain`` in the
 same draws. Trained detectors are kept in ``--work`` and not trained again.
@@ -22,6 +22,8 @@ from typing import Any
 import common
 import numpy as np
 
+from stress.data.layouts import Clip, read_dataset
+
 RECIPES = ("plain", "self-blended", "adversarial-blur", "frequency-mask", "locate-and-verify")
 
 
@@ -30,26 +32,31 @@ class Fold:
     """Trained on some people, tested on others."""
 
     name: str
-    train: Path
-    tests: Mapping[str, Path]
+    train: list[Clip]
+    tests: Mapping[str, list[Clip]]
+
+
+def within(clips: list[Clip], people: set[str]) -> list[Clip]:
+    """The clips that show nobody else."""
+    return [clip for clip in clips if people.issuperset(clip.people)]
 
 
 def folds(data: Path, train: str, external: Path | None) -> list[Fold]:
     """Both ways round."""
     made = json.loads((data / "groups.json").read_text())
-    groups = list(made["groups"])
+    groups = {name: set(people) for name, people in made["groups"].items()}
+    clips = {method: read_dataset(data / method) for method in made["methods"]}
     found = []
     for name, other in zip(groups, reversed(groups), strict=True):
-        tests = {method: data / folders[other] for method, folders in made["folders"].items()}
+        tests = {method: within(found_here, groups[other]) for method, found_here in clips.items()}
         if external is not None:
-            tests["external"] = external
-        found.append(Fold(name=name, train=data / made["folders"][train][name], tests=tests))
+            tests["external"] = read_dataset(external)
+        found.append(Fold(name=name, train=within(clips[train], groups[name]), tests=tests))
     return found
 
 
 def trained(fold: Fold, recipe: str, seed: int, options: argparse.Namespace) -> Path:
     """A detector, trained if it is not there."""
-    from stress.data.layouts import read_dataset
     from stress.detectors import new_detector, save_detector
     from stress.gather import cut
     from stress.training import train
@@ -63,7 +70,7 @@ def trained(fold: Fold, recipe: str, seed: int, options: argparse.Namespace) -> 
     detector = new_detector(arch, seed=seed, input_size=options.size)
     way = config.make_recipe()
     cards = way.crop_settings(detector.card)
-    crops, _ = cut(read_dataset(fold.train), cards, options.frames, f"faces of {fold.name}", print)
+    crops, _ = cut(fold.train, cards, options.frames, f"faces of {fold.name}", print)
     reals, fakes = ([item for item in crops if item.clip.label == label] for label in (0, 1))
     settings = dataclasses.replace(
         config.train, epochs=options.epochs, batch=options.batch, lr=options.lr, patience=options.epochs, seed=seed,
@@ -84,17 +91,16 @@ def trained(fold: Fold, recipe: str, seed: int, options: argparse.Namespace) -> 
     return path
 
 
-def scores(path: Path, tests: Mapping[str, Path], frames: int) -> dict[str, Any]:
+def scores(path: Path, tests: Mapping[str, list[Clip]], frames: int) -> dict[str, Any]:
     """Test -> one score a video."""
-    from stress.data.layouts import read_dataset
     from stress.detectors import load_detector
     from stress.evaluation.scoring import score
     from stress.gather import cut
 
     detector = load_detector(path)
     found = {}
-    for name, folder in tests.items():
-        crops, _ = cut(read_dataset(folder), detector.card, frames, f"faces of {name}", print)
+    for name, clips in tests.items():
+        crops, _ = cut(clips, detector.card, frames, f"faces of {name}", print)
         frames = score(detector, crops)
         videos = frames.groupby(["dataset", "label", "clip"], sort=True)
         found[name] = videos.agg(score=("score", "mean"), people=("people", "first")).reset_index()
