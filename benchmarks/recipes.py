@@ -101,8 +101,7 @@ def scores(path: Path, tests: Mapping[str, list[Clip]], frames: int) -> dict[str
     found = {}
     for name, clips in tests.items():
         crops, _ = cut(clips, detector.card, frames, f"faces of {name}", print)
-        frames = score(detector, crops)
-        videos = frames.groupby(["dataset", "label", "clip"], sort=True)
+        videos = score(detector, crops).groupby(["dataset", "label", "clip"], sort=True)
         found[name] = videos.agg(score=("score", "mean"), people=("people", "first")).reset_index()
     return found
 
