@@ -112,9 +112,11 @@ def stress(
     if base is None and named is not None:
         base = Path(card or detector).parent / named
         say(f"The card names data of its own kind: {base}")
-    found = gather(model.card, fakes, reals, base=base, ladder=ladder, frames=frames_per_clip, warn=warn)
+    found = gather(
+        model.card, fakes, reals, base=base, ladder=ladder, frames=frames_per_clip, keep=finetune, warn=warn
+    )
     outcome = run(
-        model, found.fakes, found.reals, found.base or None, settings, found.excluded,
+        model, found.fakes, found.reals, found.base or None, settings,
         rungs=found.rungs, controls=found.controls, store=FoldStore(output / "fine-tunings"),
         keep_detectors=bool(wanted), say=say,
     )  # fmt: skip

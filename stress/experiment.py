@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -13,6 +14,7 @@ from faceswap_hq import __version__ as toolkit_version
 from faceswap_hq.console import progress as show_progress
 from faceswap_hq.errors import UserError
 from stress import leakage, records
+from stress.data.footage import Faces, excluded_of
 from stress.data.splits import Split, split
 from stress.detectors.detector import require_trainable
 from stress.evaluation import gate, ladder
@@ -108,16 +110,16 @@ class ExperimentSettings:
 
 def run(
     detector: Scorer,
-    fake_crops: Sequence[Crops],
-    real_crops: Sequence[Crops],
-    base_crops: Sequence[Crops] | None = None,
+    fake_crops: Faces,
+    real_crops: Faces,
+    base_crops: Faces | None = None,
     settings: ExperimentSettings | None = None,
     excluded: Sequence[Excluded] = (),
     progress: Progress = show_progress,
     finetune: FineTune | None = None,
     *,
-    rungs: Mapping[str, Sequence[Crops]] | None = None,
-    controls: Sequence[Crops] = (),
+    rungs: Mapping[str, Faces] | None = None,
+    controls: Faces = (),
     store: FoldStore | None = None,
     keep_detectors: bool = False,
     say: Callable[[str], None] = lambda text: None,
@@ -126,11 +128,12 @@ def run(
 
     Args:
         detector: Has ``card`` (with ``threshold``) and ``fake_probability(images uint8 NHWC) -> (n,)``.
-        fake_crops: Faces of the stress fakes.
+        fake_crops: Faces of the stress fakes, here as below cut out already or :class:`stress.data.footage.Footage`, of
+            which the untouched detector scores a clip while the next ones are cut out.
         real_crops: Faces of their reals.
         base_crops: The detector's own kind of data, reals and fakes; without it there is no drop and no forgetting.
         settings: How to run; defaults if None.
-        excluded: Clips that could not be used, for the record.
+        excluded: Clips that could not be used, for the record; footage knows its own.
         progress: Shows progress (:func:`faceswap_hq.console.progress` or one with its signature).
         finetune: ``finetune(detector, reals, fakes, training, progress=...) -> detector``; by default
             :func:`stress.training.loop.train`.
@@ -152,23 +155,24 @@ def run(
     if settings.finetune and finetune is None:
         require_trainable(detector)
     failures: list[dict[str, str]] = []
-    given = [*fake_crops, *real_crops]
-    others = {ladder.group(name): items for name, items in (rungs or {}).items()}
+    own = base_crops or ()
+    more = {ladder.group(name): items for name, items in (rungs or {}).items()}
     if controls:
-        others[leakage.CONTROLS] = controls
+        more[leakage.CONTROLS] = controls
     warnings = []
-    with progress("scoring", len(base_crops or ()) + len(given) + sum(map(len, others.values())), unit="clips") as step:
-        base_before = score_clips(detector, base_crops or (), group="base", failures=failures, advance=step)
-        base = _scored(base_crops or (), "base", base_before)
+    with progress("scoring", sum(map(len, (own, fake_crops, real_crops, *more.values()))), unit="clips") as step:
+        ask = partial(score_clips, detector, failures=failures, advance=step)
+        base_before = ask(own, group="base")
+        base = _scored(own, "base", base_before)
         if len(base_before) and not both_labels(base_before):
             base, base_before = [], base_before.iloc[:0]
             warnings.append("The base data has only one kind of clip: no drop and no forgetting can be given.")
         passed = _gate(detector, base, base_before, settings)
-        before = score_clips(detector, given, group="stress", failures=failures, advance=step)
-        more = [
-            score_clips(detector, items, group=name, failures=failures, advance=step) for name, items in others.items()
-        ]
-    crops = _scored(given, "stress", before)
+        before = _joined([ask(items, group="stress") for items in (fake_crops, real_crops)])
+        later = [ask(items, group=name) for name, items in more.items()]
+    excluded = [*excluded, *excluded_of(fake_crops, real_crops, *more.values(), own)]
+    others = {name: list(items) for name, items in more.items()}
+    crops = _scored([*fake_crops, *real_crops], "stress", before)
     if not both_labels(before):
         fakes, reals = (sum(item.clip.label == label for item in crops) for label in (1, 0))
         raise UserError(
@@ -190,8 +194,7 @@ def run(
         )
     elif settings.finetune:
         say(f"No fine-tuning: {folds.reason}.")
-    parts = [before, base_before, *more, *(part for scores in tuned.values() for part in scores.scores)]
-    scores = pd.concat([part for part in parts if len(part)], ignore_index=True)
+    scores = _joined([before, base_before, *later, *(part for each in tuned.values() for part in each.scores)])
     people = {key_of(item, name): item.clip.people for name, items in _groups(crops, base, others) for item in items}
     main = next((strategy for strategy, found in tuned.items() if _tested(found)), None)
     first = scores[(scores.phase == "before") | (scores.strategy == (main.name if main else ""))]
@@ -227,7 +230,7 @@ def run(
         ),
         "clips": records.clip_table(crops, first, settings.video_score),
         "audit": audit,
-        "hashes": records.hashes(detector.card, [*crops, *base]),
+        "hashes": records.hashes(detector.card, [*clips, *(item.clip for item in base)]),
         "warnings": warnings + ([passed["reason"]] if passed["passed"] is False else []),
         "excluded": [
             {"clip": item.clip.id, "label": item.clip.label, "path": str(item.clip.path), "reason": item.reason}
@@ -324,7 +327,11 @@ def _groups(
     return [("stress", crops), ("base", base), *others.items()]
 
 
-def _scored(crops: Sequence[Crops], group: str, scores: pd.DataFrame) -> list[Crops]:
+def _joined(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    return pd.concat([table for table in tables if len(table)] or tables[:1], ignore_index=True)
+
+
+def _scored(crops: Faces, group: str, scores: pd.DataFrame) -> list[Crops]:
     known = set(keys_of(scores))
     return [item for item in crops if key_of(item, group) in known]
 

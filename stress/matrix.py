@@ -11,16 +11,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import cv2
+
 from faceswap_hq.errors import UserError
 from faceswap_hq.files import read_json, write_bytes, write_json
+from stress.data.footage import clips_of
 from stress.evaluation.store import FoldStore
 from stress.experiment import ExperimentSettings, run, save
 from stress.gather import gather
 from stress.records import hashes
-from stress.results import as_record, json_safe
+from stress.results import as_record, json_safe, version_of
 
 if TYPE_CHECKING:
-    from stress.data.crops import Crops
+    from stress.data.footage import Faces
     from stress.detectors import Detector
 
 FORMAT = "faceswap-hq stress matrix"
@@ -73,7 +76,7 @@ def run_matrix(
 ) -> dict[str, Any]:
     """Run every detector on every data set and write the table.
 
-    ``output/cells/DETECTOR--DATASET/`` holds each experiment's own results; a cell whose detector, faces and settings
+    ``output/cells/DETECTOR--DATASET/`` holds each experiment's own results; a cell whose detector, clips and settings
     are those of the results that lie there is not run again, and fine-tunings that were done are not done again. A
     cell that fails is named with its reason, and the others go on.
 
@@ -132,16 +135,16 @@ def _cell(
     base: Path | None,
     warn: Callable[[str], None],
 ) -> dict[str, Any]:
-    found = gather(detector.card, dataset.fakes, dataset.reals, base=base, frames=frames, warn=warn)
+    found = gather(
+        detector.card, dataset.fakes, dataset.reals, base=base, frames=frames, keep=settings.finetune, warn=warn
+    )
     store = FoldStore(folder / "fine-tunings")
-    asked = {"fakes": found.fakes, "reals": found.reals, "base": found.base, "controls": found.controls}
-    facts = repr((settings, [(item.clip.id, item.reason) for item in found.excluded], hashes(None, _clips(asked))))
-    key = store.key(detector, settings.training, facts, -1, [], asked)
+    facts = repr((settings, frames, _versions(), *map(_facts, (found.fakes, found.reals, found.base, found.controls))))
+    key = store.key(detector, settings.training, facts, -1, [], {})
     known = _known(folder / "results.json", key)
     if known is None:
         outcome = run(
-            detector, found.fakes, found.reals, found.base or None, settings, found.excluded,
-            controls=found.controls, store=store,
+            detector, found.fakes, found.reals, found.base or None, settings, controls=found.controls, store=store
         )
         known = {**outcome.results, "key": key}
         save(type(outcome)(results=known, scores=outcome.scores), folder, crops=[*found.fakes, *found.reals])
@@ -158,7 +161,7 @@ def _cell(
 
 
 def _known(path: Path, key: str | None) -> dict[str, Any] | None:
-    """Results that were written for the same detector, faces and settings."""
+    """Results that were written for the same detector, clips and settings."""
     if key is None or not path.is_file():
         return None
     try:
@@ -171,8 +174,16 @@ def _known(path: Path, key: str | None) -> dict[str, Any] | None:
     return results if whole and "before" in results["conditions"] else None
 
 
-def _clips(asked: Mapping[str, Sequence[Crops]]) -> list[Crops]:
-    return [item for items in asked.values() for item in items]
+def _facts(faces: Faces) -> list[Any]:
+    """All of some clips that results depend on; their faces follow from it, the card and the number of frames."""
+    clips = clips_of(faces)
+    told = [(clip.dataset, clip.id, clip.label, clip.people, clip.source_clip, clip.method) for clip in clips]
+    return [told, hashes(None, clips)["clips"]]
+
+
+def _versions() -> list[str]:
+    """Of what cuts faces out."""
+    return [cv2.__version__, *map(version_of, ("mediapipe", "av"))]
 
 
 def _plain(name: str) -> str:

@@ -14,6 +14,7 @@ import pandas as pd
 from faceswap_hq.console import Advance
 from faceswap_hq.errors import UserError
 from stress.data.crops import Crops
+from stress.data.footage import Faces
 from stress.data.splits import Fold, split
 from stress.evaluation.comparison import Key
 from stress.evaluation.store import FoldStore
@@ -60,7 +61,7 @@ def key_of(item: Crops, group: str) -> Key:
 
 def score_clips(
     detector: Scorer,
-    crops: Sequence[Crops],
+    crops: Faces,
     *,
     group: str,
     fold: int = -1,
@@ -71,7 +72,7 @@ def score_clips(
 
     Args:
         detector: Gives the scores and, in its card, the threshold that is noted beside them.
-        crops: Faces.
+        crops: Faces; footage is cut while it is scored.
         group: ``"stress"``, ``"base"``, or another group's name.
         fold: Number of the fold whose detector it is, or -1 for the untouched one.
         failures: Gets ``what`` and ``reason`` of each failure.
@@ -84,17 +85,18 @@ def score_clips(
     """
     from stress.evaluation.scoring import COLUMNS, score
 
-    try:
-        table = score(detector.fake_probability, crops, advance)
-    except ValueError:  # one by one, to find out which
-        parts = [pd.DataFrame(columns=list(COLUMNS))]
-        for item in crops:
-            try:
-                parts.append(score(detector.fake_probability, [item]))
-            except ValueError as error:
-                when = "untouched detector" if fold < 0 else f"detector of fold {fold}"
-                failures.append({"what": f"scoring {item.clip.id} by the {when}", "reason": str(error)})
-        table = pd.concat(parts[1:] or parts, ignore_index=True)
+    parts = []
+    left = len(crops)
+    for item in crops:
+        try:
+            parts.append(score(detector.fake_probability, [item]))
+        except ValueError as error:
+            when = "untouched detector" if fold < 0 else f"detector of fold {fold}"
+            failures.append({"what": f"scoring {item.clip.id} by the {when}", "reason": str(error)})
+        advance()
+        left -= 1
+    advance(left)  # clips without a face
+    table = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=list(COLUMNS))
     phase = "before" if fold < 0 else "after"
     threshold = float(detector.card.threshold)
     return table.assign(
