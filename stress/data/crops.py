@@ -199,7 +199,7 @@ def _cut(clip: Clip, card: CropSettings, frames_per_clip: int, detect: Detect, s
     frames, images, landmarks = [], [], []
     missed = several = 0
     before: np.ndarray | None = None
-    for number, image in sample_frames(clip, frames_per_clip):
+    for number, image in sample_frames(clip, frames_per_clip, threads=1):  # other clips have the other cores
         if stop.is_set():
             break
         faces = detect(image)
