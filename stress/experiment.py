@@ -293,6 +293,7 @@ def _tuned(
                     strategy=strategy,
                     seed=seed,
                     before=before,
+                    video_score=settings.video_score,
                     finetune=finetune,
                     failures=failures,
                     advance=advance,
