@@ -108,9 +108,8 @@ def stress(
         require_trainable(model)
     if finetune and wanted:
         require_savable(model)
-    named = model.card.base_data
-    if base is None and named is not None:
-        base = Path(card or detector).parent / named
+    if base is None and model.own_data is not None:
+        base = model.own_data
         say(f"The card names data of its own kind: {base}")
     found = gather(
         model.card, fakes, reals, base=base, ladder=ladder, frames=frames_per_clip, keep=finetune, warn=warn
@@ -141,7 +140,9 @@ def matrix(
         list[str], typer.Option(help="[NAME=]FAKES[:REALS]; repeat for several. Fakes as for --fakes.")
     ],
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the results.")] = Path("stress-matrix"),
-    base: Annotated[Path | None, typer.Option(help="The detectors' own kind of data.")] = None,
+    base: Annotated[
+        Path | None, typer.Option(help="The detectors' own kind of data; by default what each one's card names.")
+    ] = None,
     frames_per_clip: Frames = _FRAMES,
     video_score: VideoScore = "mean",
     seed: Annotated[int, typer.Option(min=0, help="Of the folds, fine-tuning and the intervals.")] = 0,

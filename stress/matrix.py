@@ -20,6 +20,7 @@ from stress.evaluation.store import FoldStore
 from stress.experiment import ExperimentSettings, run, save
 from stress.gather import gather
 from stress.records import hashes
+from stress.report.tidy import unformulaic
 from stress.results import as_record, json_safe, version_of
 
 if TYPE_CHECKING:
@@ -86,7 +87,7 @@ def run_matrix(
         output: Folder for everything.
         settings: Of each experiment; the gate applies to cells with ``base``.
         frames: To be looked at in each clip.
-        base: The detectors' own kind of data.
+        base: The detectors' own kind of data; by default what each one's card names.
         warn: Told what the person should know.
         say: Told what is going on.
 
@@ -136,8 +137,9 @@ def _cell(
     warn: Callable[[str], None],
 ) -> dict[str, Any]:
     found = gather(
-        detector.card, dataset.fakes, dataset.reals, base=base, frames=frames, keep=settings.finetune, warn=warn
-    )
+        detector.card, dataset.fakes, dataset.reals, base=base or detector.own_data, frames=frames,
+        keep=settings.finetune, warn=warn,
+    )  # fmt: skip
     store = FoldStore(folder / "fine-tunings")
     facts = repr((settings, frames, _versions(), *map(_facts, (found.fakes, found.reals, found.base, found.controls))))
     key = store.key(detector, settings.training, facts, -1, [], {})
@@ -198,7 +200,7 @@ def _csv(cells: Sequence[Mapping[str, Any]]) -> str:
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(["detector", "dataset", "phase", "level", "metric", "value", "low", "high", "note"])
     for cell in cells:
-        names = [_harmless(cell["detector"]), _harmless(cell["dataset"])]
+        names = [unformulaic(cell["detector"]), unformulaic(cell["dataset"])]
         if "failed" in cell:
             writer.writerow([*names, "", "", "", "", "", "", f"failed: {cell['failed']}"])
         for phase in ("before", "after"):
@@ -207,10 +209,5 @@ def _csv(cells: Sequence[Mapping[str, Any]]) -> str:
                     ends = [figure[end] for end in ("value", "low", "high")]
                     writer.writerow([*names, phase, level, metric, *ends, figure.get("note", "")])
     return out.getvalue()
-
-
-def _harmless(text: str) -> str:
-    """A spreadsheet takes what begins so for a formula."""
-    return f"'{text}" if text[:1] in "=+-@\t\r" else text
 
 
