@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import sys
 from collections.abc import Iterator
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -59,13 +60,20 @@ def content_hash(clip: Clip) -> str:
 
 
 def file_hash(path: Path) -> str:
-    """SHA-256 of a regular file.
+    """SHA-256 of a regular file, computed once as long as its size and its time of change stay what they are.
 
     Raises:
         UserError: It is missing, or none.
     """
     if not regular(path):
         raise UserError(f"{shown_path(path)} is missing.")
+    found = path.stat()
+    return hash_of_state(path.absolute(), found.st_ino, found.st_mtime_ns, found.st_ctime_ns, found.st_size)
+
+
+@lru_cache(maxsize=1 << 18)
+def hash_of_state(path: Path, *state: int) -> str:
+    """SHA-256 of a file in a state: inode, times of change in ns, size. A changed file has another."""
     return sha256_file(path)
 
 
