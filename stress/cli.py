@@ -120,7 +120,8 @@ def stress(
         keep_detectors=bool(wanted), say=say,
     )  # fmt: skip
     if wanted:
-        from stress.robustness import RobustnessSettings, add_robustness
+        from stress.evaluation.robustness_settings import RobustnessSettings
+        from stress.robustness import add_robustness
 
         how = RobustnessSettings(mode=mode, frames_per_clip=frames_per_clip, video_score=video_score, seed=seed)
         clips = [item.clip for item in (*found.fakes, *found.reals)]
@@ -222,8 +223,9 @@ def robustness(
     """Measure how a detector holds up when clips are perturbed; a run that was stopped goes on where it was."""
     from stress.data.layouts import read_dataset
     from stress.detectors import load_detector
+    from stress.evaluation.robustness_settings import RobustnessSettings
     from stress.gather import warn_of_names
-    from stress.robustness import RobustnessSettings, run_robustness
+    from stress.robustness import run_robustness
 
     _check_output(output)
     wanted = _perturbations(perturbations, levels, mode)

@@ -23,6 +23,7 @@ __all__ = [
     "CropSettings",
     "Crops",
     "Excluded",
+    "Finders",
     "crop_clips",
     "crop_face",
     "evenly_spaced",
@@ -129,7 +130,7 @@ def stream_crops(
         For every clip, in the order given, its faces or why it has none.
     """
     workers = workers or min(_cores(), _MAX_WORKERS)
-    finders = _Finders()
+    finders = Finders()
     stop = threading.Event()
     waiting: deque[Future[Crops | Excluded]] = deque()
     pool = ThreadPoolExecutor(workers, "stress crops")
@@ -150,8 +151,8 @@ def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-class _Finders:
-    """A face finder for each thread, opened when it is first needed."""
+class Finders:
+    """A face finder for each thread, opened when it is first needed and closed together with the others."""
 
     def __init__(self) -> None:
         self._own = threading.local()
@@ -159,6 +160,7 @@ class _Finders:
         self._open: list[Callable[[], None]] = []
 
     def detect(self, image: np.ndarray) -> list[np.ndarray]:
+        """Landmarks (points, 3) of every face in a uint8 (H, W, 3) RGB picture, by this thread's finder."""
         if not hasattr(self._own, "detect"):
             from faceswap_hq.faces.landmarks import open_backend
 
@@ -170,6 +172,7 @@ class _Finders:
         return found
 
     def close(self) -> None:
+        """Give back the memory of all of them; no thread may ask again."""
         for close in self._open:
             close()
 
