@@ -198,8 +198,9 @@ def run(
     people = {key_of(item, name): item.clip.people for name, items in _groups(crops, base, others) for item in items}
     main = next((strategy for strategy, found in tuned.items() if _tested(found)), None)
     first = scores[(scores.phase == "before") | (scores.strategy == (main.name if main else ""))]
-    found = figures(first, people, settings.bootstrap)
-    strategies = records.strategies(tuned, main, found, scores, people, settings.bootstrap) if main else []
+    bootstrap = settings.bootstrap  # one for all: it knows what it has measured
+    found = figures(first, people, bootstrap)
+    strategies = records.strategies(tuned, main, found, scores, people, bootstrap) if main else []
     audit = leakage.leakage(crops, base, first, settings, progress)
     if main is not None and settings.shuffles:
         leakage.add_shuffled(
@@ -223,7 +224,7 @@ def run(
         "gate": passed,
         **found,
         "strategies": strategies,
-        "ladder": ladder.figures(list(rungs or {}), first, people, settings.bootstrap),
+        "ladder": ladder.figures(list(rungs or {}), first, people, bootstrap),
         "claims": records.claims(detector.card, found["conditions"]),
         "finetune": records.finetuning(
             folds, tuned[main] if main else FoldScores(), clips, main, tried=bool(tuned)

@@ -10,6 +10,9 @@ from hypothesis import strategies as st
 from stress.evaluation import comparison, metrics
 from stress.evaluation.comparison import Bootstrap, Condition, measure
 from stress.evaluation.sample import Sample
+from stress.experiment import ExperimentSettings, run
+from stress.strategies import parse
+from tests.stress.standin import StandIn, finetune, quiet, study
 
 
 def sample(clips: int, frames: int, *, steps: int | None, seed: int, moved: bool = False) -> Sample:
@@ -125,3 +128,19 @@ def test_what_was_ranked_before_is_not_ranked_again_and_thresholds_still_count(m
     assert (first[0]["detection_rate"] > 0).all()
     found.metrics([one], weights + 1)
     assert len(ranked) == 3
+
+
+def test_strategies_share_what_was_ranked_before(monkeypatch):
+    """Whatever is the same for all of them is ranked for the first."""
+    ranked: list[tuple[bytes, bytes]] = []
+    ranking = Sample.ranking
+
+    def counted(self, weights):
+        ranked.append((self.order_key, weights.tobytes()))
+        return ranking(self, weights)
+
+    monkeypatch.setattr(Sample, "ranking", counted)
+    one = ExperimentSettings(resamples=100, strategies=(parse("all"), parse("last")), seeds=1, shuffles=0)
+    outcome = run(StandIn(), *study(8), settings=one, progress=quiet, finetune=finetune)
+    assert len(outcome.results["strategies"]) == 2
+    assert len(ranked) == len(set(ranked))
