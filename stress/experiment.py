@@ -14,7 +14,7 @@ from faceswap_hq import __version__ as toolkit_version
 from faceswap_hq.console import progress as show_progress
 from faceswap_hq.errors import UserError
 from stress import leakage, records
-from stress.data.footage import Faces, excluded_of
+from stress.data.footage import Faces, Footage, excluded_of
 from stress.data.splits import Split, split
 from stress.detectors.detector import require_trainable
 from stress.evaluation import gate, ladder
@@ -150,12 +150,16 @@ def run(
 
     Raises:
         UserError: There is no fake or no real to score, or the detector misses its own claim (the gate).
+        ValueError: Detectors are to be fine-tuned on footage that does not keep its faces.
     """
     settings = settings or ExperimentSettings()
     if settings.finetune and finetune is None:
         require_trainable(detector)
     failures: list[dict[str, str]] = []
     own = base_crops or ()
+    footage = [each for each in (fake_crops, real_crops, own) if isinstance(each, Footage)]
+    if settings.finetune and not all(each.keep for each in footage):
+        raise ValueError("footage that is trained on keeps its faces: make it with keep=True")
     more = {ladder.group(name): items for name, items in (rungs or {}).items()}
     if controls:
         more[leakage.CONTROLS] = controls

@@ -59,6 +59,7 @@ class Footage:
 
     Attributes:
         clips: Those given.
+        keep: Whether faces stay in memory.
         excluded: Those that could not be used; known after the first pass.
     """
 
@@ -75,7 +76,7 @@ class Footage:
         self.clips = list(clips)
         self.excluded: list[Excluded] = []
         self._cut = partial(stream_crops, card=card, frames_per_clip=frames_per_clip, workers=workers)
-        self._keep, self._warn = keep, warn
+        self.keep, self._warn = keep, warn
         self._usable: list[Crops] | None = None
 
     def __len__(self) -> int:
@@ -93,7 +94,7 @@ class Footage:
                 if isinstance(item, Excluded):
                     excluded.append(item)
                     continue
-                usable.append(item if self._keep else StoredCrops(item, partial(self._again, item.clip)))
+                usable.append(item if self.keep else StoredCrops(item, partial(self._again, item.clip)))
                 yield item
         self._usable, self.excluded = usable, excluded
         warn_of_excluded(excluded, self._warn)

@@ -148,6 +148,24 @@ def test_a_cell_that_is_done_is_not_even_cut(backend, pictures, tmp_path):
     assert backend.calls > again
 
 
+def test_a_detector_that_is_stopped_at_the_gate_has_cost_no_more_than_its_own_data(backend, pictures):
+    base = [Footage(read_clips(pictures / kind, label), CutCard()) for label, kind in ((0, "fake"), (1, "real"))]
+    own = [item for footage in base for item in footage]
+    calls = backend.calls
+    fakes, reals = (Footage(read_clips(pictures / "real", label), CutCard(crop_margin=1.5)) for label in (1, 0))
+    detector = StandIn(card=CutCard(base_metrics={"video_auc": 1.0}))
+    with pytest.raises(UserError, match="stopped at the gate"):
+        run(detector, fakes, reals, own, QUICK, progress=quiet)
+    assert backend.calls == calls
+
+
+def test_what_is_trained_on_is_kept(backend, pictures):
+    fakes, reals = (Footage(read_clips(pictures / "real", label), CutCard()) for label in (1, 0))
+    with pytest.raises(ValueError, match="keep=True"):
+        run(StandIn(card=CutCard()), fakes, reals, settings=dataclasses.replace(QUICK, finetune=True), progress=quiet)
+    assert backend.calls == 0
+
+
 def test_gathering_reads_folders_and_cuts_nothing(backend, pictures):
     found = gather(CutCard(), pictures / "fake", pictures / "real", frames=4, keep=False, warn=lambda text: None)
     assert backend.calls == 0
