@@ -73,7 +73,7 @@ def evaluate(
     """
     import types
 
-    from stress.data.crops import crop_clips
+    from stress.data.footage import Footage
     from stress.data.layouts import read_dataset
     from stress.experiment import ExperimentSettings, run, save
 
@@ -83,10 +83,11 @@ def evaluate(
     card = _FunctionCard(**dataclasses.asdict(shape), threshold=threshold)
     name = getattr(score_fn, "__name__", type(score_fn).__name__)
     detector = types.SimpleNamespace(card=card, fake_probability=score_fn, name=name)
-    used, excluded = crop_clips(read_dataset(fakes, reals), card, frames_per_clip)
-    fake_crops, real_crops = ([item for item in used if item.clip.label == label] for label in (1, 0))
-    settings = ExperimentSettings(finetune=False, seed=seed)
-    outcome = run(detector, fake_crops, real_crops, settings=settings, excluded=excluded)
+    clips = read_dataset(fakes, reals)
+    faces = {
+        label: Footage([clip for clip in clips if clip.label == label], card, frames_per_clip) for label in (1, 0)
+    }
+    outcome = run(detector, faces[1], faces[0], settings=ExperimentSettings(finetune=False, seed=seed))
     if output is not None:
-        save(outcome, output, crops=used)
+        save(outcome, output, crops=[*faces[1], *faces[0]])
     return outcome

@@ -110,18 +110,20 @@ def stress(
         require_trainable(model)
     if finetune and wanted:
         require_savable(model)
-    named = model.card.base_data
-    if base is None and named is not None:
-        base = Path(card or detector).parent / named
+    if base is None and model.own_data is not None:
+        base = model.own_data
         say(f"The card names data of its own kind: {base}")
-    found = gather(model.card, fakes, reals, base=base, ladder=ladder, frames=frames_per_clip, warn=warn)
+    found = gather(
+        model.card, fakes, reals, base=base, ladder=ladder, frames=frames_per_clip, keep=finetune, warn=warn
+    )
     outcome = run(
-        model, found.fakes, found.reals, found.base or None, settings, found.excluded,
+        model, found.fakes, found.reals, found.base or None, settings,
         rungs=found.rungs, controls=found.controls, store=FoldStore(output / "fine-tunings"),
         keep_detectors=bool(wanted), say=say,
     )  # fmt: skip
     if wanted:
-        from stress.robustness import RobustnessSettings, add_robustness
+        from stress.evaluation.robustness_settings import RobustnessSettings
+        from stress.robustness import add_robustness
 
         how = RobustnessSettings(mode=mode, frames_per_clip=frames_per_clip, video_score=video_score, seed=seed)
         clips = [item.clip for item in (*found.fakes, *found.reals)]
@@ -141,7 +143,9 @@ def matrix(
         list[str], typer.Option(help="[NAME=]FAKES[:REALS]; repeat for several. Fakes as for --fakes.")
     ],
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the results.")] = Path("stress-matrix"),
-    base: Annotated[Path | None, typer.Option(help="The detectors' own kind of data.")] = None,
+    base: Annotated[
+        Path | None, typer.Option(help="The detectors' own kind of data; by default what each one's card names.")
+    ] = None,
     frames_per_clip: Frames = _FRAMES,
     video_score: VideoScore = "mean",
     seed: Annotated[int, typer.Option(min=0, help="Of the folds, fine-tuning and the intervals.")] = 0,
@@ -221,8 +225,9 @@ def robustness(
     """Measure how a detector holds up when clips are perturbed; a run that was stopped goes on where it was."""
     from stress.data.layouts import read_dataset
     from stress.detectors import load_detector
+    from stress.evaluation.robustness_settings import RobustnessSettings
     from stress.gather import warn_of_names
-    from stress.robustness import RobustnessSettings, run_robustness
+    from stress.robustness import run_robustness
 
     _check_output(output)
     wanted = _perturbations(perturbations, levels, mode)

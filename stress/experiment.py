@@ -14,6 +14,7 @@ from faceswap_hq import __version__ as toolkit_version
 from faceswap_hq.console import progress as show_progress
 from faceswap_hq.errors import UserError
 from stress import leakage, records
+from stress.data.footage import Faces, Footage, excluded_of
 from stress.data.splits import Split, split
 from stress.detectors.detector import require_trainable
 from stress.detectors.maps import locates, maps
@@ -110,16 +111,16 @@ class ExperimentSettings:
 
 def run(
     detector: Scorer,
-    fake_crops: Sequence[Crops],
-    real_crops: Sequence[Crops],
-    base_crops: Sequence[Crops] | None = None,
+    fake_crops: Faces,
+    real_crops: Faces,
+    base_crops: Faces | None = None,
     settings: ExperimentSettings | None = None,
     excluded: Sequence[Excluded] = (),
     progress: Progress = show_progress,
     finetune: FineTune | None = None,
     *,
-    rungs: Mapping[str, Sequence[Crops]] | None = None,
-    controls: Sequence[Crops] = (),
+    rungs: Mapping[str, Faces] | None = None,
+    controls: Faces = (),
     store: FoldStore | None = None,
     keep_detectors: bool = False,
     say: Callable[[str], None] = lambda text: None,
@@ -128,11 +129,12 @@ def run(
 
     Args:
         detector: Has ``card`` (with ``threshold``) and ``fake_probability(images uint8 NHWC) -> (n,)``.
-        fake_crops: Faces of the stress fakes.
+        fake_crops: Faces of the stress fakes, here as below cut out already or :class:`stress.data.footage.Footage`, of
+            which the untouched detector scores a clip while the next ones are cut out.
         real_crops: Faces of their reals.
         base_crops: The detector's own kind of data, reals and fakes; without it there is no drop and no forgetting.
         settings: How to run; defaults if None.
-        excluded: Clips that could not be used, for the record.
+        excluded: Clips that could not be used, for the record; footage knows its own.
         progress: Shows progress (:func:`faceswap_hq.console.progress` or one with its signature).
         finetune: ``finetune(detector, reals, fakes, training, progress=...) -> detector``; by default
             :func:`stress.training.loop.train`.
@@ -149,28 +151,33 @@ def run(
 
     Raises:
         UserError: There is no fake or no real to score, or the detector misses its own claim (the gate).
+        ValueError: Detectors are to be fine-tuned on footage that does not keep its faces.
     """
     settings = settings or ExperimentSettings()
     if settings.finetune and finetune is None:
         require_trainable(detector)
     failures: list[dict[str, str]] = []
-    given = [*fake_crops, *real_crops]
-    others = {ladder.group(name): items for name, items in (rungs or {}).items()}
+    own = base_crops or ()
+    footage = [each for each in (fake_crops, real_crops, own) if isinstance(each, Footage)]
+    if settings.finetune and not all(each.keep for each in footage):
+        raise ValueError("footage that is trained on keeps its faces: make it with keep=True")
+    more = {ladder.group(name): items for name, items in (rungs or {}).items()}
     if controls:
-        others[leakage.CONTROLS] = controls
+        more[leakage.CONTROLS] = controls
     warnings = []
-    with progress("scoring", len(base_crops or ()) + len(given) + sum(map(len, others.values())), unit="clips") as step:
-        base_before = score_clips(detector, base_crops or (), group="base", failures=failures, advance=step)
-        base = _scored(base_crops or (), "base", base_before)
+    with progress("scoring", sum(map(len, (own, fake_crops, real_crops, *more.values()))), unit="clips") as step:
+        ask = partial(score_clips, detector, failures=failures, advance=step)
+        base_before = ask(own, group="base")
+        base = _scored(own, "base", base_before)
         if len(base_before) and not both_labels(base_before):
             base, base_before = [], base_before.iloc[:0]
             warnings.append("The base data has only one kind of clip: no drop and no forgetting can be given.")
         passed = _gate(detector, base, base_before, settings)
-        before = score_clips(detector, given, group="stress", failures=failures, advance=step)
-        more = [
-            score_clips(detector, items, group=name, failures=failures, advance=step) for name, items in others.items()
-        ]
-    crops = _scored(given, "stress", before)
+        before = _joined([ask(items, group="stress") for items in (fake_crops, real_crops)])
+        later = [ask(items, group=name) for name, items in more.items()]
+    excluded = [*excluded, *excluded_of(fake_crops, real_crops, *more.values(), own)]
+    others = {name: list(items) for name, items in more.items()}
+    crops = _scored([*fake_crops, *real_crops], "stress", before)
     if not both_labels(before):
         fakes, reals = (sum(item.clip.label == label for item in crops) for label in (1, 0))
         raise UserError(
@@ -192,13 +199,13 @@ def run(
         )
     elif settings.finetune:
         say(f"No fine-tuning: {folds.reason}.")
-    parts = [before, base_before, *more, *(part for scores in tuned.values() for part in scores.scores)]
-    scores = pd.concat([part for part in parts if len(part)], ignore_index=True)
+    scores = _joined([before, base_before, *later, *(part for each in tuned.values() for part in each.scores)])
     people = {key_of(item, name): item.clip.people for name, items in _groups(crops, base, others) for item in items}
     main = next((strategy for strategy, found in tuned.items() if _tested(found)), None)
     first = scores[(scores.phase == "before") | (scores.strategy == (main.name if main else ""))]
-    found = figures(first, people, settings.bootstrap)
-    strategies = records.strategies(tuned, main, found, scores, people, settings.bootstrap) if main else []
+    bootstrap = settings.bootstrap  # one for all: it knows what it has measured
+    found = figures(first, people, bootstrap)
+    strategies = records.strategies(tuned, main, found, scores, people, bootstrap) if main else []
     audit = leakage.leakage(crops, base, first, settings, progress)
     if main is not None and settings.shuffles:
         leakage.add_shuffled(
@@ -222,9 +229,9 @@ def run(
         "gate": passed,
         **found,
         "strategies": strategies,
-        "ladder": ladder.figures(list(rungs or {}), first, people, settings.bootstrap),
+        "ladder": ladder.figures(list(rungs or {}), first, people, bootstrap),
         "localisation": localisation.figures(
-            partial(maps, detector) if locates(detector) else None, crops, settings.bootstrap
+            partial(maps, detector) if locates(detector) else None, crops, bootstrap
         ),
         "claims": records.claims(detector.card, found["conditions"]),
         "finetune": records.finetuning(
@@ -232,7 +239,7 @@ def run(
         ),
         "clips": records.clip_table(crops, first, settings.video_score),
         "audit": audit,
-        "hashes": records.hashes(detector.card, [*crops, *base]),
+        "hashes": records.hashes(detector.card, [*clips, *(item.clip for item in base)]),
         "warnings": warnings + ([passed["reason"]] if passed["passed"] is False else []),
         "excluded": [
             {"clip": item.clip.id, "label": item.clip.label, "path": str(item.clip.path), "reason": item.reason}
@@ -295,6 +302,7 @@ def _tuned(
                     strategy=strategy,
                     seed=seed,
                     before=before,
+                    video_score=settings.video_score,
                     finetune=finetune,
                     failures=failures,
                     advance=advance,
@@ -329,7 +337,11 @@ def _groups(
     return [("stress", crops), ("base", base), *others.items()]
 
 
-def _scored(crops: Sequence[Crops], group: str, scores: pd.DataFrame) -> list[Crops]:
+def _joined(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    return pd.concat([table for table in tables if len(table)] or tables[:1], ignore_index=True)
+
+
+def _scored(crops: Faces, group: str, scores: pd.DataFrame) -> list[Crops]:
     known = set(keys_of(scores))
     return [item for item in crops if key_of(item, group) in known]
 

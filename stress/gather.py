@@ -1,10 +1,11 @@
-"""What an experiment is run on: folders read, faces cut out, everything sorted into its place."""
+"""What an experiment is run on: folders read, everything sorted into its place."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,13 +16,14 @@ from stress.data.layouts import FAKE, Clip, parse_source, people_note, read_clip
 
 if TYPE_CHECKING:
     from stress.data.crops import Crops, CropSettings, Excluded
+    from stress.data.footage import Faces
 
 _ORDER = re.compile(r"\d+[-_. ]+")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Gathered:
-    """Faces, ready to be scored.
+    """Faces, cut out while they are scored.
 
     Args:
         fakes: Of the stress fakes.
@@ -29,15 +31,13 @@ class Gathered:
         base: Of the detector's own kind of data, both labels.
         rungs: Blending stage -> faces of the fakes made with it, from crude to best.
         controls: Of the processed-real controls, where ``out/`` has any.
-        excluded: Clips that could not be used.
     """
 
-    fakes: Sequence[Crops]
-    reals: Sequence[Crops]
-    base: Sequence[Crops] = ()
-    rungs: dict[str, Sequence[Crops]] = field(default_factory=dict)
-    controls: Sequence[Crops] = ()
-    excluded: Sequence[Excluded] = ()
+    fakes: Faces
+    reals: Faces
+    base: Faces = ()
+    rungs: dict[str, Faces] = field(default_factory=dict)
+    controls: Faces = ()
 
 
 def gather(
@@ -48,9 +48,10 @@ def gather(
     base: Path | None = None,
     ladder: Path | None = None,
     frames: int,
+    keep: bool,
     warn: Callable[[str], None],
 ) -> Gathered:
-    """Read folders and cut the faces out of their clips.
+    """Read folders; faces are cut out of their clips by whoever goes over them first.
 
     Args:
         card: Size, margin and alignment of the crops.
@@ -59,31 +60,26 @@ def gather(
         base: The detector's own kind of data, fakes and reals.
         ladder: Folder of folders of fakes, one a blending stage, ordered by name (``0-none``, ``1-mask``, ...).
         frames: To be looked at in each clip.
+        keep: Keep the faces in memory, to be trained on; see :class:`stress.data.footage.Footage`.
         warn: Told what the person should know.
 
     Raises:
         UserError: A folder cannot be used.
     """
+    from stress.data.footage import Footage
+
     clips = read_dataset(fakes, reals)
     base_clips = read_dataset(base) if base is not None else []
     stages = read_ladder(ladder) if ladder is not None else {}
     for folder in (fakes, reals, base):
         warn_of_names(folder, [*clips, *base_clips], warn)
-    used, excluded = cut(clips, card, frames, "faces", warn)
-    base_used, base_excluded = cut(base_clips, card, frames, "faces of the base data", warn)
-    rungs: dict[str, Sequence[Crops]] = {}
-    for stage, items in stages.items():
-        rungs[stage], left_out = cut(items, card, frames, f"faces of the ladder ({stage})", warn)
-        excluded += left_out
-    controls, left_out = cut(read_controls(parse_source(fakes).path), card, frames, "faces of the controls", warn)
-    excluded += left_out
+    faces = partial(Footage, card=card, frames_per_clip=frames, keep=keep, warn=warn)
     return Gathered(
-        fakes=[item for item in used if item.clip.label == FAKE],
-        reals=[item for item in used if item.clip.label != FAKE],
-        base=base_used,
-        rungs=rungs,
-        controls=controls,
-        excluded=[*excluded, *base_excluded],
+        fakes=faces([clip for clip in clips if clip.label == FAKE]),
+        reals=faces([clip for clip in clips if clip.label != FAKE]),
+        base=faces(base_clips),
+        rungs={stage: faces(items) for stage, items in stages.items()},
+        controls=faces(read_controls(parse_source(fakes).path)),
     )
 
 
@@ -111,13 +107,11 @@ def cut(
     if not clips:
         return [], []
     from stress.data.crops import crop_clips
+    from stress.data.footage import warn_of_excluded
 
     with progress(f"cutting out {what}", len(clips), unit="clips") as advance:
         used, excluded = crop_clips(clips, card, frames, advance)
-    for item in excluded[:5]:
-        warn(f"left out {item.clip.path}: {item.reason}")
-    if len(excluded) > 5:
-        warn(f"left out {len(excluded) - 5} more clips; results.json lists them")
+    warn_of_excluded(excluded, warn)
     return used, excluded
 
 

@@ -11,16 +11,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import cv2
+
 from faceswap_hq.errors import UserError
 from faceswap_hq.files import read_json, write_bytes, write_json
+from stress.data.footage import clips_of
 from stress.evaluation.store import FoldStore
 from stress.experiment import ExperimentSettings, run, save
 from stress.gather import gather
 from stress.records import hashes
-from stress.results import as_record, json_safe
+from stress.report.tidy import unformulaic
+from stress.results import as_record, json_safe, version_of
 
 if TYPE_CHECKING:
-    from stress.data.crops import Crops
+    from stress.data.footage import Faces
     from stress.detectors import Detector
 
 FORMAT = "faceswap-hq stress matrix"
@@ -73,7 +77,7 @@ def run_matrix(
 ) -> dict[str, Any]:
     """Run every detector on every data set and write the table.
 
-    ``output/cells/DETECTOR--DATASET/`` holds each experiment's own results; a cell whose detector, faces and settings
+    ``output/cells/DETECTOR--DATASET/`` holds each experiment's own results; a cell whose detector, clips and settings
     are those of the results that lie there is not run again, and fine-tunings that were done are not done again. A
     cell that fails is named with its reason, and the others go on.
 
@@ -83,7 +87,7 @@ def run_matrix(
         output: Folder for everything.
         settings: Of each experiment; the gate applies to cells with ``base``.
         frames: To be looked at in each clip.
-        base: The detectors' own kind of data.
+        base: The detectors' own kind of data; by default what each one's card names.
         warn: Told what the person should know.
         say: Told what is going on.
 
@@ -132,16 +136,17 @@ def _cell(
     base: Path | None,
     warn: Callable[[str], None],
 ) -> dict[str, Any]:
-    found = gather(detector.card, dataset.fakes, dataset.reals, base=base, frames=frames, warn=warn)
+    found = gather(
+        detector.card, dataset.fakes, dataset.reals, base=base or detector.own_data, frames=frames,
+        keep=settings.finetune, warn=warn,
+    )  # fmt: skip
     store = FoldStore(folder / "fine-tunings")
-    asked = {"fakes": found.fakes, "reals": found.reals, "base": found.base, "controls": found.controls}
-    facts = repr((settings, [(item.clip.id, item.reason) for item in found.excluded], hashes(None, _clips(asked))))
-    key = store.key(detector, settings.training, facts, -1, [], asked)
+    facts = repr((settings, frames, _versions(), *map(_facts, (found.fakes, found.reals, found.base, found.controls))))
+    key = store.key(detector, settings.training, facts, -1, [], {})
     known = _known(folder / "results.json", key)
     if known is None:
         outcome = run(
-            detector, found.fakes, found.reals, found.base or None, settings, found.excluded,
-            controls=found.controls, store=store,
+            detector, found.fakes, found.reals, found.base or None, settings, controls=found.controls, store=store
         )
         known = {**outcome.results, "key": key}
         save(type(outcome)(results=known, scores=outcome.scores), folder, crops=[*found.fakes, *found.reals])
@@ -158,7 +163,7 @@ def _cell(
 
 
 def _known(path: Path, key: str | None) -> dict[str, Any] | None:
-    """Results that were written for the same detector, faces and settings."""
+    """Results that were written for the same detector, clips and settings."""
     if key is None or not path.is_file():
         return None
     try:
@@ -171,8 +176,16 @@ def _known(path: Path, key: str | None) -> dict[str, Any] | None:
     return results if whole and "before" in results["conditions"] else None
 
 
-def _clips(asked: Mapping[str, Sequence[Crops]]) -> list[Crops]:
-    return [item for items in asked.values() for item in items]
+def _facts(faces: Faces) -> list[Any]:
+    """All of some clips that results depend on; their faces follow from it, the card and the number of frames."""
+    clips = clips_of(faces)
+    told = [(clip.dataset, clip.id, clip.label, clip.people, clip.source_clip, clip.method) for clip in clips]
+    return [told, hashes(None, clips)["clips"]]
+
+
+def _versions() -> list[str]:
+    """Of what cuts faces out."""
+    return [cv2.__version__, *map(version_of, ("mediapipe", "av"))]
 
 
 def _plain(name: str) -> str:
@@ -187,7 +200,7 @@ def _csv(cells: Sequence[Mapping[str, Any]]) -> str:
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(["detector", "dataset", "phase", "level", "metric", "value", "low", "high", "note"])
     for cell in cells:
-        names = [_harmless(cell["detector"]), _harmless(cell["dataset"])]
+        names = [unformulaic(cell["detector"]), unformulaic(cell["dataset"])]
         if "failed" in cell:
             writer.writerow([*names, "", "", "", "", "", "", f"failed: {cell['failed']}"])
         for phase in ("before", "after"):
@@ -196,10 +209,5 @@ def _csv(cells: Sequence[Mapping[str, Any]]) -> str:
                     ends = [figure[end] for end in ("value", "low", "high")]
                     writer.writerow([*names, phase, level, metric, *ends, figure.get("note", "")])
     return out.getvalue()
-
-
-def _harmless(text: str) -> str:
-    """A spreadsheet takes what begins so for a formula."""
-    return f"'{text}" if text[:1] in "=+-@\t\r" else text
 
 

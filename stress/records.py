@@ -166,12 +166,11 @@ def claims(card: Any, conditions: Mapping[str, Any]) -> list[dict[str, Any]]:
     return found
 
 
-def hashes(card: Any, crops: Sequence[Crops]) -> dict[str, Any]:
+def hashes(card: Any, clips: Sequence[Clip]) -> dict[str, Any]:
     """SHA-256 of the detector and of every clip, by data set, label and id; clips that are gone are left out."""
     found: dict[str, Any] = {"detector": getattr(card, "sha256", None), "clips": {}}
-    for item in crops:
+    for clip in clips:
         try:
-            clip = item.clip
             found["clips"][f"{clip.dataset}: {'fake' if clip.label else 'real'} {clip.id}"] = content_hash(clip)
         except (UserError, OSError):
             continue

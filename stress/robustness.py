@@ -18,59 +18,22 @@ from faceswap_hq import __version__ as toolkit_version
 from faceswap_hq.console import progress as show_progress
 from faceswap_hq.errors import UserError
 from faceswap_hq.files import lock_beside, write_bytes, write_json
+from stress.data.crops import Finders
 from stress.data.layouts import Clip
 from stress.evaluation.codecs import check_encoder
 from stress.evaluation.comparison import keys_of
-from stress.evaluation.metrics import VIDEO_SCORES
 from stress.evaluation.out_of_fold import Progress
 from stress.evaluation.panel import Panel, clip_key
-from stress.evaluation.perturbations import MODES, Perturbation
-from stress.evaluation.perturbed_crops import FACES, Detect
-from stress.evaluation.perturbed_scores import FaceFinder, PerturbedScores
+from stress.evaluation.perturbations import Perturbation
+from stress.evaluation.perturbed_crops import Detect
+from stress.evaluation.perturbed_scores import PerturbedScores
 from stress.evaluation.robustness_figures import as_csv, robustness_rows
+from stress.evaluation.robustness_settings import RobustnessSettings
 from stress.evaluation.score_store import ScoreStore
 from stress.results import Outcome, as_record, environment, json_safe
 
 FORMAT = "faceswap-hq robustness"
 VERSION = 1
-
-
-@dataclass(frozen=True, kw_only=True)
-class RobustnessSettings:
-    """How robustness is measured.
-
-    Args:
-        mode: ``"faithful"`` or ``"corrected"``, the form of the published perturbations; for the record, the
-            perturbations themselves are given.
-        faces: ``"clean"``: where the untouched clip has them; ``"again"``: looked for in the perturbed frames.
-        frames_per_clip: Frames looked at, spread over each clip, at least 1.
-        video_score: How a video's score is made of its frames', see :data:`stress.evaluation.metrics.VIDEO_SCORES`.
-        resamples: Resamples of the people behind every interval, at least 100.
-        confidence: Nominal coverage, in (0, 1).
-        seed: Of the perturbations and the intervals, at least 0.
-    """
-
-    mode: str = "corrected"
-    faces: str = "clean"
-    frames_per_clip: int = 16
-    video_score: str = "mean"
-    resamples: int = 1000
-    confidence: float = 0.95
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        checks = {
-            "mode": self.mode in MODES,
-            "faces": self.faces in FACES,
-            "frames_per_clip": self.frames_per_clip >= 1,
-            "video_score": self.video_score in VIDEO_SCORES,
-            "resamples": self.resamples >= 100,
-            "confidence": 0 < self.confidence < 1,
-            "seed": self.seed >= 0,
-        }
-        for name, fine in checks.items():
-            if not fine:
-                raise ValueError(f"{name} = {getattr(self, name)!r} is out of range")
 
 
 @dataclass(kw_only=True)
@@ -129,11 +92,12 @@ def measure_robustness(
     for codec in {codec for item in perturbations for codec in item.codecs}:
         check_encoder(codec)
     work = PerturbedScores(panels, perturbations, settings, ScoreStore() if store is None else store)
-    with contextlib.ExitStack() as stack:
-        finder = detect or FaceFinder(stack)
-        with progress("scoring perturbed clips", len(clips) * len(work.jobs), unit="clips x levels") as advance:
-            for clip in clips:
-                work.score(clip, finder, advance)
+    with (
+        contextlib.closing(Finders()) as finders,
+        progress("scoring perturbed clips", len(clips) * len(work.jobs), unit="clips x levels") as advance,
+    ):
+        for clip in clips:
+            work.score(clip, detect or finders.detect, advance)
     usable = {clip_key(clip) for clip in clips} - {clip_key(item.clip) for item in work.excluded}
     if {key[2] for key in usable} != {0, 1}:
         reasons = "; ".join(sorted({item.reason for item in work.excluded})[:3])

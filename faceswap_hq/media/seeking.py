@@ -74,6 +74,7 @@ def decode_seeking(
     next_after: Callable[[int], int | None],
     damage: Damage,
     stop: threading.Event,
+    threads: int = 0,
 ) -> Iterator[Frame]:
     """Decode with jumps over what is not wanted.
 
@@ -86,10 +87,11 @@ def decode_seeking(
         next_after: Gives the first frame wanted behind a number, or None.
         damage: Filled while decoding.
         stop: Set when nobody wants more frames.
+        threads: Of the decoder; 0 for as many as there are cores.
     """
     with open_input(info.path) as container:
         stream = video_stream(container, info.path)
-        stream.thread_type = "AUTO"
+        stream.thread_type, stream.thread_count = "AUTO", threads
         make = FrameMaker(info)
         reached, wanted = -1, next_after(-1)
         while wanted is not None and wanted < len(table.rank) and not stop.is_set():

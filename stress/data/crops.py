@@ -24,6 +24,7 @@ __all__ = [
     "CropSettings",
     "Crops",
     "Excluded",
+    "Finders",
     "crop_clips",
     "crop_face",
     "evenly_spaced",
@@ -144,7 +145,7 @@ def stream_crops(
     if faces not in FACES:
         raise ValueError(f"faces is {' or '.join(FACES)}, not {faces!r}")
     workers = workers or min(_cores(), _MAX_WORKERS)
-    finders = _Finders()
+    finders = Finders()
     stop = threading.Event()
     waiting: deque[Future[Crops | Excluded]] = deque()
     pool = ThreadPoolExecutor(workers, "stress crops")
@@ -165,8 +166,8 @@ def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-class _Finders:
-    """A face finder for each thread, opened when it is first needed."""
+class Finders:
+    """A face finder for each thread, opened when it is first needed and closed together with the others."""
 
     def __init__(self) -> None:
         self._own = threading.local()
@@ -174,6 +175,7 @@ class _Finders:
         self._open: list[Callable[[], None]] = []
 
     def detect(self, image: np.ndarray) -> list[np.ndarray]:
+        """Landmarks (points, 3) of every face in a uint8 (H, W, 3) RGB picture, by this thread's finder."""
         if not hasattr(self._own, "detect"):
             from faceswap_hq.faces.landmarks import open_backend
 
@@ -185,6 +187,7 @@ class _Finders:
         return found
 
     def close(self) -> None:
+        """Give back the memory of all of them; no thread may ask again."""
         for close in self._open:
             close()
 
@@ -219,7 +222,7 @@ def _cut(
     before: np.ndarray | None = None
     with contextlib.ExitStack() as stack:
         mask_of = None if clip.mask is None else stack.enter_context(open_masks(clip.mask))
-        for number, image in sample_frames(clip, frames_per_clip):
+        for number, image in sample_frames(clip, frames_per_clip, threads=1):  # other clips have the other cores
             if stop.is_set():
                 break
             faces = detect(image)

@@ -116,7 +116,7 @@ def _turn_upright(
 
 
 def _window(image: np.ndarray, left: int, top: int, side: int) -> np.ndarray:
-    height, width = image.shape[:2]
-    rows = np.clip(np.arange(top, top + side), 0, height - 1)
-    columns = np.clip(np.arange(left, left + side), 0, width - 1)
-    return image[rows[:, None], columns]
+    if 0 <= top <= image.shape[0] - side and 0 <= left <= image.shape[1] - side:
+        return image[top : top + side, left : left + side]
+    rows = image.take(np.arange(top, top + side), axis=0, mode="clip")
+    return rows.take(np.arange(left, left + side), axis=1, mode="clip")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import sys
 from collections.abc import Iterator
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -59,13 +60,20 @@ def content_hash(clip: Clip) -> str:
 
 
 def file_hash(path: Path) -> str:
-    """SHA-256 of a regular file.
+    """SHA-256 of a regular file, computed once as long as its size and its time of change stay what they are.
 
     Raises:
         UserError: It is missing, or none.
     """
     if not regular(path):
         raise UserError(f"{shown_path(path)} is missing.")
+    found = path.stat()
+    return hash_of_state(path.absolute(), found.st_ino, found.st_mtime_ns, found.st_ctime_ns, found.st_size)
+
+
+@lru_cache(maxsize=1 << 18)
+def hash_of_state(path: Path, *state: int) -> str:
+    """SHA-256 of a file in a state: inode, times of change in ns, size. A changed file has another."""
     return sha256_file(path)
 
 
@@ -74,12 +82,13 @@ def is_pictures(path: Path) -> bool:
     return path.is_dir() or path.suffix.lower() in PICTURE_SUFFIXES
 
 
-def sample_frames(clip: Clip | Path, wanted: int) -> Iterator[tuple[int, np.ndarray]]:
+def sample_frames(clip: Clip | Path, wanted: int, *, threads: int = 0) -> Iterator[tuple[int, np.ndarray]]:
     """Yield ``(frame number, uint8 RGB image)`` for up to ``wanted`` frames spread over a clip.
 
     Args:
         clip: A clip, or its path: a video, a picture (one frame), or a folder of pictures.
         wanted: How many frames.
+        threads: That decode a video; 0 for as many as there are cores, which costs more work but less time.
 
     Raises:
         UserError: Nothing can be decoded; a picture is none, or of more than ``MAX_PIXELS``.
@@ -89,26 +98,26 @@ def sample_frames(clip: Clip | Path, wanted: int) -> Iterator[tuple[int, np.ndar
         for number, picture in pictures_of(clip, wanted)[1]:
             yield number, _read_picture(picture)
     else:
-        yield from _sample_video(path, wanted)
+        yield from _sample_video(path, wanted, threads)
 
 
-def _sample_video(path: Path, wanted: int) -> Iterator[tuple[int, np.ndarray]]:
+def _sample_video(path: Path, wanted: int, threads: int) -> Iterator[tuple[int, np.ndarray]]:
     from faceswap_hq.media import probe, read_frames
 
     info = probe(path)
     declared = info.frames or (round(info.duration * float(info.rate)) if info.duration else 0)
     got = 0
     if declared:
-        for frame in read_frames(info, indices=evenly_spaced(declared, wanted)):
+        for frame in read_frames(info, indices=evenly_spaced(declared, wanted), threads=threads):
             got += 1
             yield frame.index, frame.image
     if got:
         return
     # The declared length is wrong or missing (a cut-off file): count what is really there.
-    count = sum(1 for _ in read_frames(info))
+    count = sum(1 for _ in read_frames(info, threads=threads))
     if count == 0:
         raise UserError(f"{path}: no frame can be decoded.")
-    for frame in read_frames(info, indices=evenly_spaced(count, wanted)):
+    for frame in read_frames(info, indices=evenly_spaced(count, wanted), threads=threads):
         yield frame.index, frame.image
 
 

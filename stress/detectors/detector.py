@@ -33,11 +33,13 @@ class Detector:
         card: What it wants and what its output means.
         module: From normalised (B, 3, S, S) to (B, card.outputs).
         name: For people to read, usually the file's stem.
+        own_data: Where its card says that data of its own kind lie; None where it does not.
     """
 
     card: DetectorCard
     module: nn.Module
     name: str = "detector"
+    own_data: Path | None = None
 
     @property
     def device(self) -> torch.device:

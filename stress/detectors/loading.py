@@ -42,6 +42,7 @@ def load_detector(
             "If you trust its author, say so with --trust-code; or ask for the bare weights.",
         )
     found = read_detector(path)
+    place = Path(card) if isinstance(card, str | Path) else card_path(path)
     card = _resolve_card(path, card, found)
     digest = checksum(found.files)
     if card.sha256 not in (None, digest):
@@ -52,7 +53,9 @@ def load_detector(
         )
     module = found.network(card)
     name = hub_name(path) if str(path).startswith(HUB) else _name(Path(path))
-    detector = Detector(card=dataclasses.replace(card, sha256=digest), module=placed(module, device), name=name)
+    card = dataclasses.replace(card, sha256=digest)
+    own = None if card.base_data is None else place.parent / card.base_data
+    detector = Detector(card=card, module=placed(module, device), name=name, own_data=own)
     _try_out(detector, path)
     return detector
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import reduce
 from typing import Any
 
@@ -13,7 +14,8 @@ import pandas as pd
 
 from stress.evaluation.estimates import Estimate
 from stress.evaluation.metrics import CLIP_KEY, METRICS, Array, align, to_videos
-from stress.evaluation.statistics import Sample, intervals, strata_of
+from stress.evaluation.sample import Sample
+from stress.evaluation.statistics import intervals, strata_of
 
 #: What each term means; shown in the report and kept in results.json.
 DEFINITIONS = {
@@ -52,12 +54,28 @@ class Bootstrap:
         confidence: Nominal coverage.
         seed: Of the draws.
         video_score: How a video's score is made of its frames', see :data:`stress.evaluation.metrics.VIDEO_SCORES`.
+
+    Attributes:
+        known: What samples were worth for weights that were drawn, by the content of both: strategies are compared with
+            the same scores before, and that takes most of the time.
     """
 
     resamples: int
     confidence: float
     seed: int
     video_score: str = "mean"
+    known: dict[tuple[bytes, bytes], dict[str, Array]] = field(default_factory=dict, init=False, compare=False)
+
+    def metrics(self, samples: Sequence[Sample], weights: Array) -> list[dict[str, Array]]:
+        """:meth:`Sample.metrics` of each sample; rankings that are known are not made again."""
+        drawn = hashlib.blake2b(weights.tobytes(), digest_size=16).digest()
+        found = []
+        for sample in samples:
+            key = sample.order_key, drawn
+            if key not in self.known:
+                self.known[key] = sample.ranking(weights)
+            found.append(self.known[key] | sample.rates(weights))
+        return found
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,8 +146,9 @@ def measure(
 
     def statistic(weights: Array) -> dict[str, Array]:
         found = {}
+        every = iter(settings.metrics([part for parts in samples.values() for part in parts], weights))
         for name, parts in samples.items():
-            each = [part.metrics(weights) for part in parts]
+            each = [next(every) for _ in parts]
             found.update({f"{name}.{metric}": np.mean([one[metric] for one in each], axis=0) for metric in METRICS})
         return found
 

@@ -14,8 +14,10 @@ import pandas as pd
 from faceswap_hq.console import Advance
 from faceswap_hq.errors import UserError
 from stress.data.crops import Crops
+from stress.data.footage import Faces
 from stress.data.splits import Fold, split
 from stress.evaluation.comparison import Key
+from stress.evaluation.metrics import to_videos, youden_threshold
 from stress.evaluation.store import FoldStore
 from stress.strategies import Strategy
 
@@ -60,7 +62,7 @@ def key_of(item: Crops, group: str) -> Key:
 
 def score_clips(
     detector: Scorer,
-    crops: Sequence[Crops],
+    crops: Faces,
     *,
     group: str,
     fold: int = -1,
@@ -71,7 +73,7 @@ def score_clips(
 
     Args:
         detector: Gives the scores and, in its card, the threshold that is noted beside them.
-        crops: Faces.
+        crops: Faces; footage is cut while it is scored.
         group: ``"stress"``, ``"base"``, or another group's name.
         fold: Number of the fold whose detector it is, or -1 for the untouched one.
         failures: Gets ``what`` and ``reason`` of each failure.
@@ -84,17 +86,18 @@ def score_clips(
     """
     from stress.evaluation.scoring import COLUMNS, score
 
-    try:
-        table = score(detector.fake_probability, crops, advance)
-    except ValueError:  # one by one, to find out which
-        parts = [pd.DataFrame(columns=list(COLUMNS))]
-        for item in crops:
-            try:
-                parts.append(score(detector.fake_probability, [item]))
-            except ValueError as error:
-                when = "untouched detector" if fold < 0 else f"detector of fold {fold}"
-                failures.append({"what": f"scoring {item.clip.id} by the {when}", "reason": str(error)})
-        table = pd.concat(parts[1:] or parts, ignore_index=True)
+    parts = []
+    left = len(crops)
+    for item in crops:
+        try:
+            parts.append(score(detector.fake_probability, [item]))
+        except ValueError as error:
+            when = "untouched detector" if fold < 0 else f"detector of fold {fold}"
+            failures.append({"what": f"scoring {item.clip.id} by the {when}", "reason": str(error)})
+        advance()
+        left -= 1
+    advance(left)  # clips without a face
+    table = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=list(COLUMNS))
     phase = "before" if fold < 0 else "after"
     threshold = float(detector.card.threshold)
     return table.assign(
@@ -126,6 +129,7 @@ def fine_tune(
     strategy: Strategy | None = None,
     seed: int = 0,
     before: pd.DataFrame | None = None,
+    video_score: str = "mean",
     finetune: FineTune,
     failures: list[dict[str, str]],
     advance: Advance = lambda *_, **__: None,
@@ -146,6 +150,7 @@ def fine_tune(
         strategy: Which layers, and whether to replay; all layers by default.
         seed: Added to the seed in ``training``.
         before: The untouched detector's scores of the stress clips, for its calibrated threshold.
+        video_score: How a video's score is made of its frames', for that threshold.
         finetune: Makes the fine-tuned copy.
         failures: Gets ``what`` and ``reason`` of each failure.
         advance: Called once after every fold, and with 0 and a ``note`` after steps.
@@ -155,11 +160,12 @@ def fine_tune(
     strategy = strategy or Strategy()
     training = replace(training, layers=strategy.layers, seed=training.seed + seed)
     parts = divide_base(material, folds, replay=strategy.replay)
+    videos = None if before is None else to_videos(before, video_score)
     found = FoldScores()
     for number, (fold, part) in enumerate(zip(folds, parts, strict=True)):
         job = _Job(fold=fold, number=number, strategy=strategy, seed=seed, training=training, base=part, keep=keep)
         try:
-            scores, report, path = _kept(store, detector, material, job, before, finetune, failures, advance)
+            scores, report, path = _kept(store, detector, material, job, finetune, failures, advance)
         except (UserError, ValueError, RuntimeError) as error:
             what = f"fine-tuning of fold {number} ({strategy.label}, seed {seed})"
             failures.append({"what": what, "reason": str(error)})
@@ -167,8 +173,9 @@ def fine_tune(
             continue
         advance()
         if not scores.empty:
-            found.scores.append(scores)
-            found.reports.append(report)
+            calibrated = _calibrated(videos, [material.stress[i] for i in fold.train])
+            found.scores.append(scores.assign(calibrated=calibrated))
+            found.reports.append(report | {"calibrated_before": None if np.isnan(calibrated) else calibrated})
             if path is not None:
                 found.detectors[number] = path
     return found
@@ -244,12 +251,14 @@ def _kept(
     detector: Scorer,
     material: Material,
     job: _Job,
-    before: pd.DataFrame | None,
     finetune: FineTune,
     failures: list[dict[str, str]],
     advance: Advance,
 ) -> tuple[pd.DataFrame, dict[str, Any], Path | None]:
-    """What a fold gives, from the store if it has been there before, and where its detector is kept."""
+    """What a fold gives, from the store if it has been there before, and where its detector is kept.
+
+    What follows from the untouched detector's scores is not in it: those depend on more than a fold does.
+    """
     seen, tested = ([material.stress[i] for i in part] for part in (job.fold.train, job.fold.test))
     people = {(item.clip.label, item.clip.people) for item in tested}
     others = {
@@ -278,9 +287,8 @@ def _kept(
     tables = [
         score_clips(tuned, items, group=group, fold=job.number, failures=failures) for group, items in asked.items()
     ]
-    calibrated = _calibrated(before, seen)
     scores = pd.concat([table for table in tables if len(table)], ignore_index=True)
-    scores = scores.assign(strategy=job.strategy.name, seed=job.seed, calibrated=calibrated)
+    scores = scores.assign(strategy=job.strategy.name, seed=job.seed)
     report = {
         "fold": job.number,
         "strategy": job.strategy.name,
@@ -300,7 +308,6 @@ def _kept(
         "base_left_out": len(material.base) - len(job.base.tested),
         "threshold": float(tuned.card.threshold),
         "threshold_source": str(getattr(tuned.card, "threshold_source", "")),
-        "calibrated_before": None if np.isnan(calibrated) else calibrated,
     }
     if store is not None and len(failures) == failed:
         store.put(key, scores, report, tuned if job.keep else None)
@@ -309,8 +316,6 @@ def _kept(
 
 def _calibrated(before: pd.DataFrame | None, seen: Sequence[Crops]) -> float:
     """The threshold with the highest Youden index of the untouched detector's videos that a fold was fine-tuned on."""
-    from stress.evaluation.metrics import to_videos, youden_threshold
-
     if before is None:
         return float("nan")
     keys = {key_of(item, "stress")[1:] for item in seen}
@@ -318,5 +323,4 @@ def _calibrated(before: pd.DataFrame | None, seen: Sequence[Crops]) -> float:
     part = before[mine]
     if set(part.label) != {0, 1}:
         return float("nan")
-    videos = to_videos(part)
-    return youden_threshold(videos.score.to_numpy(), videos.label.to_numpy())
+    return youden_threshold(part.score.to_numpy(), part.label.to_numpy())

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -17,42 +16,11 @@ from stress.evaluation.panel import Panel, fingerprint
 from stress.evaluation.perturbations import ClipKey, Perturbation
 from stress.evaluation.perturbed_crops import AFTER, BEFORE, Detect, Looked, look, perturbed_crops
 from stress.evaluation.robustness_figures import Scored
+from stress.evaluation.robustness_settings import RobustnessSettings
 from stress.evaluation.score_store import ScoreStore, key_of
 from stress.results import version_of
 
 _VERSION = 1  # of what is kept between runs
-
-
-class _Settings(Protocol):
-    @property
-    def mode(self) -> str: ...
-
-    @property
-    def faces(self) -> str: ...
-
-    @property
-    def frames_per_clip(self) -> int: ...
-
-    @property
-    def seed(self) -> int: ...
-
-
-class FaceFinder:
-    """The face finder, opened when it is first needed."""
-
-    def __init__(self, stack: contextlib.ExitStack) -> None:
-        self._stack = stack
-        self._detect: Callable[[np.ndarray], list[np.ndarray]] | None = None
-
-    def __call__(self, image: np.ndarray) -> list[np.ndarray]:
-        """Landmarks of every face in a uint8 (H, W, 3) RGB picture."""
-        if self._detect is None:
-            from faceswap_hq.faces.landmarks import open_backend
-
-            backend = open_backend(static=True)
-            self._stack.callback(backend.close)
-            self._detect = backend.detect
-        return self._detect(image)
 
 
 class _Asked(NamedTuple):
@@ -71,7 +39,7 @@ class PerturbedScores:
         self,
         panels: Sequence[Panel],
         perturbations: Sequence[Perturbation],
-        settings: _Settings,
+        settings: RobustnessSettings,
         store: ScoreStore,
     ) -> None:
         self.panels, self.settings, self.store = panels, settings, store

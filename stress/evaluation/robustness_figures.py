@@ -6,7 +6,7 @@ import csv
 import io
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import pandas as pd
 
@@ -14,22 +14,9 @@ from stress.data.layouts import Clip
 from stress.evaluation.comparison import Bootstrap, Condition, People, both_labels, counts, keys_of, measure
 from stress.evaluation.panel import clip_key
 from stress.evaluation.perturbations import Perturbation
+from stress.evaluation.robustness_settings import RobustnessSettings
 
 METRICS = ("auc", "detection_rate", "false_alarm_rate")
-
-
-class _Settings(Protocol):
-    @property
-    def video_score(self) -> str: ...
-
-    @property
-    def resamples(self) -> int: ...
-
-    @property
-    def confidence(self) -> float: ...
-
-    @property
-    def seed(self) -> int: ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,7 +48,7 @@ def robustness_rows(
     scored: Sequence[Scored],
     jobs: Sequence[Perturbation | None],
     people: People,
-    settings: _Settings,
+    settings: RobustnessSettings,
     *,
     advance: Callable[..., None] = lambda *_, **__: None,
 ) -> list[dict[str, Any]]:

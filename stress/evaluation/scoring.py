@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
 from faceswap_hq.errors import UserError
-from stress.data.crops import DEFAULT_FRAMES, Crops, CropSettings, Excluded, stream_crops
+from stress.data.crops import DEFAULT_FRAMES, Crops, CropSettings, Excluded
+from stress.data.footage import Footage
 from stress.data.layouts import Clip
 from stress.detectors.detector import Detector
 
@@ -69,7 +69,7 @@ class Scored:
 
     Args:
         scores: As from :func:`score`.
-        crops: The faces, where they were to be kept.
+        crops: The faces; where they were not to be kept, they are read from the cache each time they are asked for.
         excluded: Clips without a score, and why. They are never given one, such as 0.5.
     """
 
@@ -99,7 +99,7 @@ def score_videos(
         clips: Clips to read.
         card: How faces are cut out; None takes the detector's card.
         frames_per_clip: Frames to take from each clip, spread over its whole length.
-        keep: Keep all faces; otherwise a few clips' are in memory at a time, and the cache has the rest.
+        keep: Keep all faces in memory; otherwise a few clips' are there at a time, and the cache has the rest.
         workers: Clips cropped at a time, see :func:`stress.data.crops.stream_crops`.
         faces: Whose faces, see there; of several in a frame the highest score counts.
         progress: Called once after every clip.
@@ -112,23 +112,12 @@ def score_videos(
         if not isinstance(detector, Detector):
             raise UserError("A function has no card that says how faces are cut out for it.", "Give one: card=...")
         card = detector.card
-    kept: list[Crops] = []
-    excluded: list[Excluded] = []
-    with contextlib.closing(stream_crops(clips, card, frames_per_clip, workers=workers, faces=faces)) as stream:
-
-        def usable() -> Iterator[Crops]:
-            for item in stream:
-                if isinstance(item, Crops):
-                    if keep:
-                        kept.append(item)
-                    yield item
-                else:
-                    excluded.append(item)
-                if progress is not None:
-                    progress()
-
-        scores = score(detector, usable())
-    return Scored(scores=scores, crops=kept, excluded=excluded)
+    footage = Footage(clips, card, frames_per_clip, keep=keep, workers=workers, faces=faces)
+    scores = score(detector, footage, progress)
+    if progress is not None:
+        for _ in footage.excluded:
+            progress()
+    return Scored(scores=scores, crops=list(footage), excluded=footage.excluded)
 
 
 def _checked(values: object, count: int) -> np.ndarray:

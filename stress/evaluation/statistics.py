@@ -28,54 +28,17 @@ Measured coverage of nominal 95 % intervals: see :func:`intervals`.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from stress.evaluation.estimates import Estimate, Rule, as_wide_as
-from stress.evaluation.metrics import Array, evaluate
+from stress.evaluation.metrics import Array
 
 Statistic = Callable[[Array], Mapping[str, Array]]
 
 #: With fewer people than this no interval is given.
 MIN_PEOPLE = 4
-
-_CHUNK = 4_000_000  # weights held at once, whatever the number of frames
-
-
-@dataclass(frozen=True, kw_only=True)
-class Sample:
-    """Observations (videos or frames) of clips that carry weights.
-
-    Args:
-        scores: (n,) probabilities of being fake.
-        labels: (n,) 1 = fake, 0 = real.
-        clip: (n,) number of each observation's clip, an index into the weights.
-        thresholds: (n,) the threshold of the detector that gave each score.
-        probabilities: (n,) the scores as the detectors gave them, where ``scores`` were moved; None where not.
-    """
-
-    scores: Array
-    labels: NDArray[np.int64]
-    clip: NDArray[np.int64]
-    thresholds: Array
-    probabilities: Array | None = None
-
-    def metrics(self, weights: ArrayLike) -> dict[str, Array]:
-        """Every metric for clip weights (B, C): name -> (B,)."""
-        weights = np.atleast_2d(np.asarray(weights, np.float64))
-        step = max(1, _CHUNK // max(1, len(self.scores)))
-        parts = [
-            evaluate(self.scores, self.labels, self.thresholds, weights[i : i + step, self.clip], self.probabilities)
-            for i in range(0, len(weights), step)
-        ]
-        return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-
-    def usable(self, weights: Array) -> NDArray[np.bool_]:
-        """(B,) whether both classes have weight."""
-        fakes, reals = np.unique(self.clip[self.labels == 1]), np.unique(self.clip[self.labels == 0])
-        return (weights[:, fakes].sum(1) > 0) & (weights[:, reals].sum(1) > 0)
 
 
 def draw_people(strata: Sequence[Sequence[str]], resamples: int, rng: np.random.Generator) -> dict[str, Array]:

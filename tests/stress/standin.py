@@ -28,6 +28,7 @@ class StandIn:
     card: Card = field(default_factory=Card)
     green: float = 0.0
     name: str = "stand-in"
+    own_data: Path | None = None
     trained_on: list = field(default_factory=list)
 
     def fake_probability(self, images: np.ndarray) -> np.ndarray:

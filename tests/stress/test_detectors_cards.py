@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ import torch
 from safetensors.torch import save_file
 
 from faceswap_hq.errors import UserError
-from stress.detectors import load_detector, new_detector
+from stress.detectors import load_detector, new_detector, save_detector
 from stress.detectors.card import HEADER_KEY, read_card, write_card
 from stress.detectors.draft import write_draft
 from stress.detectors.zoo import default_card
@@ -105,3 +106,19 @@ def test_without_a_card_the_message_says_how_to_write_one_and_that_way_works(tmp
     np.testing.assert_array_equal(loaded.fake_probability(IMAGES), detector.fake_probability(IMAGES))
     with pytest.raises(UserError, match="fake_index = 5"):
         write_draft(path, ["fake_index=5"])
+
+
+def test_own_data_are_looked_for_from_the_folder_of_the_card_that_names_them(tmp_path):
+    detector = new_detector(device="cpu")
+    detector.card = dataclasses.replace(detector.card, base_data="own", threshold=0.5, threshold_source="by hand")
+    path = tmp_path / "weights" / "d.safetensors"
+    path.parent.mkdir()
+    save_detector(detector, path)
+    elsewhere = tmp_path / "cards" / "other.card.json"
+    elsewhere.parent.mkdir()
+    shutil.copy(path.with_name("d.card.json"), elsewhere)
+    assert load_detector(path, device="cpu").own_data == path.parent / "own"
+    assert load_detector(path, elsewhere, device="cpu").own_data == elsewhere.parent / "own"
+    path.with_name("d.card.json").unlink()  # the one in the header is left
+    assert load_detector(path, device="cpu").own_data == path.parent / "own"
+    assert load_detector(path, dataclasses.replace(CARD, base_data=None), device="cpu").own_data is None

@@ -81,6 +81,21 @@ def test_a_run_that_was_cut_off_goes_on(studies, tmp_path):
     assert len(studies) == 10
 
 
+def test_each_detector_is_held_to_the_data_its_card_names_unless_others_are_given(studies, monkeypatch, tmp_path):
+    asked = []
+
+    def gather(*_, base, **__):
+        asked.append(base)
+        raise UserError("enough")
+
+    monkeypatch.setattr(matrix, "gather", gather)
+    own = dataclasses.replace(_detector("a", 0), own_data=tmp_path / "own")
+    detectors = {"a": lambda: own, "b": lambda: _detector("b", 1)}
+    for base in (None, tmp_path / "given"):
+        run_matrix(detectors, [parse_dataset("one")], tmp_path, QUICK, base=base)
+    assert asked == [tmp_path / "own", None, tmp_path / "given", tmp_path / "given"]
+
+
 def test_fine_tuning_fills_the_second_half(studies, tmp_path):
     settings = dataclasses.replace(QUICK, finetune=True)
     found = run_matrix({"a": lambda: _detector("a", 0)}, [parse_dataset("one")], tmp_path, settings)

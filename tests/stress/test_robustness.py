@@ -22,8 +22,9 @@ from stress.evaluation.codecs import Encoding, recompress
 from stress.evaluation.panel import Panel, clip_key, fingerprint
 from stress.evaluation.perturbations import ClipKey, select
 from stress.evaluation.perturbed_crops import look, perturbed_frames
+from stress.evaluation.robustness_settings import RobustnessSettings
 from stress.evaluation.score_store import ScoreStore
-from stress.robustness import RobustnessSettings, measure_robustness
+from stress.robustness import measure_robustness
 from tests.stress.standin import quiet
 from tests.stress.synthetic import crops
 

@@ -133,7 +133,10 @@ def test_scores_from_files_are_those_of_crops_cut_first(pictures, workers):
     assert [item.clip for item in found.crops] == [item.clip for item in cut]
     assert [(item.clip, item.reason) for item in found.excluded] == [(e.clip, e.reason) for e in excluded]
     assert len(ticks) == 6
-    assert not score_videos(brightness, clips, card=settings).crops  # nothing is kept unasked
+    stored = score_videos(brightness, clips, card=settings).crops
+    for item, kept in zip(stored, cut, strict=True):
+        np.testing.assert_array_equal(item.images, kept.images)
+    assert not any(isinstance(value, np.ndarray) and value.ndim > 1 for item in stored for value in vars(item).values())
     with pytest.raises(UserError, match="no card"):
         score_videos(brightness, clips)
 

@@ -9,7 +9,8 @@ from scipy.special import expit
 
 from stress.evaluation.estimates import AT_LIMIT, UNCHANGED, UNVARIED, Estimate, small_sample
 from stress.evaluation.metrics import evaluate
-from stress.evaluation.statistics import Sample, clip_weights, draw_people, intervals, strata_of
+from stress.evaluation.sample import Sample
+from stress.evaluation.statistics import clip_weights, draw_people, intervals, strata_of
 
 
 def everybody(people: int) -> list[tuple[int, int]]:
