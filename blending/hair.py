@@ -176,7 +176,7 @@ def bared(face: Array, found: Array, outline: Array, strength: float = 1.0) -> A
     inside = hull_mask(outline, (SIDE, SIDE))
     found = found * inside
     found = cv2.dilate(np.clip(2 * found - np.float32(0.5), 0, 1), _ball(_WIDER * SIDE))
-    skin = inside * (1 - found)
+    skin = inside * (1 - found) * _like_skin(small, inside > 0.5)
     paint, known = np.zeros((SIDE, SIDE, 3), np.float32), np.zeros((SIDE, SIDE), np.float32)
     for sigma in (SIDE / 64, SIDE / 24, SIDE / 6):  # what lies near counts most
         color, weight = _carried(small, skin, sigma)
@@ -187,6 +187,18 @@ def bared(face: Array, found: Array, outline: Array, strength: float = 1.0) -> A
     size = face.shape[1::-1]
     large = np.float32(strength) * cv2.resize(cv2.GaussianBlur(found, (0, 0), 1), size, interpolation=cv2.INTER_LINEAR)
     return cv2.blendLinear(cv2.resize(paint, size, interpolation=cv2.INTER_LINEAR), face, large, 1 - large)
+
+
+def _like_skin(picture: Array, inside: Array) -> Array:
+    """(S, S) float32: 1 for colors of skin, 0 for brows, lashes and hair; 1 everywhere where skin is not known."""
+    size = float(np.sqrt(np.count_nonzero(inside)))
+    lab = cv2.cvtColor(picture, cv2.COLOR_RGB2LAB)
+    skin = _spread(lab[cv2.erode(inside.astype(np.uint8), _ball(_CORE * size)) > 0])
+    if skin is None:
+        return np.ones(picture.shape[:2], np.float32)
+    mean, spread = skin
+    away = _length(((lab - mean) / spread).astype(np.float32))
+    return np.clip(_UNLIKE + 0.5 - away, 0, 1).astype(np.float32)
 
 
 def _length(vectors: Array) -> Array:

@@ -99,6 +99,13 @@ class TestBared:
         after = np.abs(face - cv2.resize(bare, (128, 128)))[where].mean()
         assert after < 0.25 * before
 
+    def test_what_is_painted_is_skin_beside_a_brow_too(self):
+        face = drawn()
+        found = np.zeros((SIDE, SIDE), np.float32)
+        found[18:32, 48:53] = 1  # right behind the end of a brow, which is dark but no hair
+        painted = bared(face, found, OUTLINE)[19:31, 49:52]
+        assert np.abs(painted - SKIN).mean() < 0.06
+
     def test_a_face_without_hair_is_the_same_picture(self):
         face = drawn()
         assert bared(face, np.zeros((SIDE, SIDE), np.float32), OUTLINE) is face
