@@ -1,18 +1,20 @@
-"""Which way of training generalises? Every recipe with the same network, faces and steps, on methods it never saw.
+"""Which way of training generalises? Every recipe with the same faces, steps and optimizer, on methods it never saw.
 
     python benchmarks/recipes.py --data DIR [--external DIR] --work DIR --out FILE
 
 ``DIR`` is what ``methods_data.py`` makes: two groups of people without a person in common, for each method an ``out/``
 folder of both. Every recipe is trained on the crude fakes (``--train``) of one group, or its reals alone, and
-tested on every method's fakes of the other group, and on another team's; then the groups change places. AUC by video,
-mean over groups and seeds; intervals by a bootstrap over the people tested, and of each recipe minus ``plain`` in the
-same draws. Trained detectors are kept in ``--work`` and not trained again.
+tested on every method's fakes of the other group, and on another team's; then the groups change places. Nobody is held
+out, so that all arms take the same number of steps and keep their last weights. AUC by video, mean over groups and
+seeds; intervals by a bootstrap over the people tested, and of each recipe minus plain training of the same network in
+the same draws; they hold no variation between trainings, which ``by_seed`` shows. Detectors are kept in ``--work``.
 """
 
 from __future__ import annotations
 
 import argparse
 import dataclasses
+import hashlib
 import json
 import time
 from collections.abc import Mapping
@@ -21,10 +23,34 @@ from typing import Any
 
 import common
 import numpy as np
+import pandas as pd
 
+from stress.data.frames import content_hash
 from stress.data.layouts import Clip, read_dataset
+from stress.gather import cut
 
-RECIPES = ("plain", "self-blended", "adversarial-blur", "frequency-mask", "locate-and-verify")
+TWO_STREAMS = "locate_verify_small"
+
+
+@dataclasses.dataclass(frozen=True)
+class Arm:
+    """A recipe on a network, and what it is compared with: plain training of the same network."""
+
+    recipe: str
+    arch: str | None = None
+    against: str = "plain"
+
+
+ARMS = {
+    "plain": Arm("plain"),
+    "self-blended": Arm("self-blended"),
+    "adversarial-blur": Arm("adversarial-blur"),
+    "frequency-mask": Arm("frequency-mask"),
+    "plain, two streams": Arm("plain", TWO_STREAMS),
+    "locate-and-verify": Arm("locate-and-verify", TWO_STREAMS, "plain, two streams"),
+}
+LEARNED = {"self-blended": "self-blended"}
+"""Tests made in the very way that an arm makes its own fakes: they say nothing about how it generalises."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,27 +81,24 @@ def folds(data: Path, train: str, external: Path | None) -> list[Fold]:
     return found
 
 
-def trained(fold: Fold, recipe: str, seed: int, options: argparse.Namespace) -> Path:
-    """A detector, trained if it is not there."""
+def trained(fold: Fold, name: str, seed: int, options: argparse.Namespace) -> Path:
+    """A detector, trained if the same one is not there."""
     from stress.detectors import new_detector, save_detector
-    from stress.gather import cut
-    from stress.training import train
+    from stress.training import TrainSettings, train
     from stress.training.config import load_config
 
-    path = Path(options.work) / f"{recipe}-{fold.name}-{seed}.safetensors"
+    arm = ARMS[name]
+    way = load_config(arm.recipe).make_recipe()
+    settings = TrainSettings(epochs=options.epochs, batch=options.batch, lr=options.lr, validation=0.0, seed=seed)
+    detector = new_detector(arm.arch or options.arch, seed=seed, input_size=options.size)
+    told = {"arm": name, "recipe": way.describe(), "arch": detector.card.architecture, "settings": repr(settings)}
+    faces = {clip.path.name: content_hash(clip) for clip in fold.train}
+    digest = hashlib.sha256(json.dumps([told, faces, options.frames, options.size]).encode()).hexdigest()[:12]
+    path = Path(options.work) / f"{name.replace(', ', '-').replace(' ', '-')}-{fold.name}-{seed}-{digest}.safetensors"
     if path.exists():
         return path
-    config = load_config(recipe)
-    arch = config.arch if recipe == "locate-and-verify" else options.arch
-    detector = new_detector(arch, seed=seed, input_size=options.size)
-    way = config.make_recipe()
-    cards = way.crop_settings(detector.card)
-    crops, _ = cut(fold.train, cards, options.frames, f"faces of {fold.name}", print)
+    crops, left_out = cut(fold.train, way.crop_settings(detector.card), options.frames, f"faces of {fold.name}", print)
     reals, fakes = ([item for item in crops if item.clip.label == label] for label in (0, 1))
-    settings = dataclasses.replace(
-        config.train, epochs=options.epochs, batch=options.batch, lr=options.lr, patience=options.epochs, seed=seed,
-        optimizer="adamw", schedule="cosine", minutes=None,
-    )  # fmt: skip
     steps = 0
 
     def count(**_: object) -> None:
@@ -85,17 +108,19 @@ def trained(fold: Fold, recipe: str, seed: int, options: argparse.Namespace) -> 
     started = time.monotonic()
     done = train(detector, reals, fakes if way.needs_fakes else [], settings, recipe=way, progress=count)
     save_detector(done, path)
-    taken = {"seconds": round(time.monotonic() - started, 1), "steps": steps, "recipe": way.describe(), "arch": arch}
+    taken = {
+        **told, "seconds": round(time.monotonic() - started, 1), "steps": steps, "reals": len(reals),
+        "fakes": len(fakes) if way.needs_fakes else 0, "left_out": [item.clip.id for item in left_out],
+    }  # fmt: skip
     path.with_suffix(".json").write_text(json.dumps(taken))
-    print(path.name, taken, flush=True)
+    print(path.name, taken["seconds"], "s", flush=True)
     return path
 
 
 def scores(path: Path, tests: Mapping[str, list[Clip]], frames: int) -> dict[str, Any]:
-    """Test -> one score a video."""
+    """Test -> one score a video that shows a face."""
     from stress.detectors import load_detector
     from stress.evaluation.scoring import score
-    from stress.gather import cut
 
     detector = load_detector(path)
     found = {}
@@ -107,7 +132,10 @@ def scores(path: Path, tests: Mapping[str, list[Clip]], frames: int) -> dict[str
 
 
 def figures(tables: Mapping[str, list[list[Any]]], resamples: int) -> dict[str, Any]:
-    """AUC of every recipe on one test: recipe -> folds -> seeds -> videos, all with the same videos a fold."""
+    """AUC of every arm on one test: arm -> folds -> seeds -> videos, all with the same videos a fold.
+
+    Where both folds are tested on the same videos (another team's) these are counted once.
+    """
     from stress.evaluation.metrics import auc, curve
     from stress.evaluation.statistics import intervals
 
@@ -133,10 +161,15 @@ def figures(tables: Mapping[str, list[list[Any]]], resamples: int) -> dict[str, 
             good &= (part[:, label == 1].sum(1) > 0) & (part[:, label == 0].sum(1) > 0)
         return good
 
-    minus = {f"{recipe} - plain": (recipe, "plain") for recipe in tables if recipe != "plain" and "plain" in tables}
+    minus = {
+        f"{name} - {ARMS[name].against}": (name, ARMS[name].against)
+        for name in tables
+        if ARMS[name].against in tables and name not in ("plain", "plain, two streams")
+    }
     found, counts = intervals(
         statistic, clips, usable=usable, differences=minus, resamples=resamples, limit_share=lambda name: 0.5
     )
+    videos = pd.concat([fold[0] for fold in first]).drop_duplicates(["dataset", "label", "clip"])
     by_seed = {
         recipe: [
             round(float(np.mean([area(fold[seed], i)[0] for i, fold in enumerate(per)])), 4)
@@ -145,7 +178,7 @@ def figures(tables: Mapping[str, list[list[Any]]], resamples: int) -> dict[str, 
         for recipe, per in tables.items()
     }
     return {
-        "n": {**counts, "videos": len(clips), "fakes": int(sum(label.sum() for label in labels))},
+        "n": {**counts, "videos": len(videos), "fakes": int(sum(videos.label))},
         "auc": {name: estimate.as_dict() for name, estimate in found.items()},
         "by_seed": by_seed,
     }
@@ -158,7 +191,7 @@ def main() -> None:
     parser.add_argument("--external", type=Path)
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--train", default="autoencoder-none", help="method whose fakes are trained on")
-    parser.add_argument("--recipes", nargs="+", default=RECIPES)
+    parser.add_argument("--arms", nargs="+", default=list(ARMS), choices=list(ARMS))
     parser.add_argument("--arch", default="small_cnn")
     parser.add_argument("--size", type=int, default=128)
     parser.add_argument("--frames", type=int, default=16, help="of each clip")
@@ -174,7 +207,7 @@ def main() -> None:
     tables: dict[str, dict[str, list[list[Any]]]] = {}
     costs: dict[str, list[dict[str, Any]]] = {}
     for seed in range(options.seeds):
-        for recipe in options.recipes:
+        for recipe in options.arms:
             for number, fold in enumerate(both):
                 path = trained(fold, recipe, seed, options)
                 costs.setdefault(recipe, []).append(json.loads(path.with_suffix(".json").read_text()))
@@ -185,6 +218,7 @@ def main() -> None:
         "benchmark": "recipes",
         "settings": {key: value for key, value in vars(options).items() if not isinstance(value, Path)},
         "tests": {test: figures(per, options.resamples) for test, per in tables.items()},
+        "learned": LEARNED,
         "trainings": costs,
         "machine": common.machine(),
     }

@@ -18,6 +18,10 @@ if TYPE_CHECKING:  # torch is heavy; --help is to be quick
     from stress.training.config import TrainConfig
 
 
+#: What of a configuration is the detector's own, and cannot be said of one that there is.
+_NETWORK = ("arch", "input_size", "crop_margin", "mean", "std", "output", "pretrained")
+
+
 def train(
     real: Annotated[Path, typer.Option(help="Reals: a folder, or out/ of faceswap-hq (its reals are taken).")],
     output: Annotated[Path, typer.Option("--output", "-o", help="The detector; safetensors whatever its name.")],
@@ -41,7 +45,9 @@ def train(
     arch: Annotated[str | None, typer.Option(help="small_cnn (default), meso4, ..., or any timm model.")] = None,
     input_size: Annotated[int | None, typer.Option(min=16, help="Side of the faces in pixels.")] = None,
     start: Annotated[Path | None, typer.Option("--from", help="Go on from this detector instead.")] = None,
-    pretrained: Annotated[bool, typer.Option(help="Start from timm's published weights (downloaded).")] = False,
+    pretrained: Annotated[
+        bool | None, typer.Option(help="Start from timm's published weights (downloaded); default no.")
+    ] = None,
     epochs: Annotated[int | None, typer.Option(min=1, help="Rounds over the faces; 20 without --minutes.")] = None,
     minutes: Annotated[float | None, typer.Option(help="Stop after this time.")] = None,
     batch: Annotated[int | None, typer.Option(min=2, help="Faces a step, half of them fake; default 32.")] = None,
@@ -56,12 +62,13 @@ def train(
     from stress.gather import cut, warn_of_names
     from stress.pictures import save_picture
     from stress.training import train as fit
+    from stress.training.config import TrainConfig
 
     how = _training(
         config,
         {
             "recipe": recipe, "options": _options(options, band=band, ratio=ratio), "arch": arch,
-            "input_size": input_size, "pretrained": pretrained or None, "frames_per_clip": frames_per_clip,
+            "input_size": input_size, "pretrained": pretrained, "frames_per_clip": frames_per_clip,
         },
         {"epochs": epochs, "minutes": minutes, "batch": batch, "lr": lr, "seed": seed},
     )  # fmt: skip
@@ -75,6 +82,11 @@ def train(
     if output.is_dir():
         raise UserError(f"{output} is a directory; the name of a file belongs behind -o.")
     if start is not None:
+        if shape := [name for name in _NETWORK if getattr(how, name) != getattr(TrainConfig(), name)]:
+            raise typer.BadParameter(
+                f"a detector to go on from has its own {', '.join(shape)}; leave that away, or say --recipe instead of "
+                "--config", param_hint="--from",
+            )  # fmt: skip
         detector = load_detector(start, device=device)
         require_trainable(detector)
         require_savable(detector)

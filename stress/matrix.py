@@ -16,6 +16,7 @@ import cv2
 from faceswap_hq.errors import UserError
 from faceswap_hq.files import read_json, write_bytes, write_json
 from stress.data.footage import clips_of
+from stress.data.frames import file_hash
 from stress.evaluation.store import FoldStore
 from stress.experiment import ExperimentSettings, run, save
 from stress.gather import gather
@@ -179,7 +180,11 @@ def _known(path: Path, key: str | None) -> dict[str, Any] | None:
 def _facts(faces: Faces) -> list[Any]:
     """All of some clips that results depend on; their faces follow from it, the card and the number of frames."""
     clips = clips_of(faces)
-    told = [(clip.dataset, clip.id, clip.label, clip.people, clip.source_clip, clip.method) for clip in clips]
+    told = [
+        (clip.dataset, clip.id, clip.label, clip.people, clip.source_clip, clip.method, clip.matched)
+        + (() if clip.mask is None else (file_hash(clip.mask),))
+        for clip in clips
+    ]
     return [told, hashes(None, clips)["clips"]]
 
 

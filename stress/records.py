@@ -10,6 +10,7 @@ import pandas as pd
 
 from faceswap_hq.errors import UserError
 from stress.data.frames import content_hash
+from stress.data.layouts import REAL, reals_of
 from stress.data.splits import DisjointSets, Split
 from stress.evaluation.comparison import LEVELS, Bootstrap, People, base_tables, both_labels, figures, keys_of
 from stress.evaluation.exchange import exchange_test
@@ -185,12 +186,15 @@ def clip_table(crops: Sequence[Crops], scores: pd.DataFrame, video_score: str) -
     later: dict[Any, list[dict[str, Any]]] = {}
     for key, row in zip(keys_of(after), after.to_dict("records"), strict=True):
         later.setdefault(key, []).append({str(name): value for name, value in row.items()})
-    real_of = {item.clip.source_clip: item.clip for item in crops if item.clip.label == 0}
-    same = {(item.clip.source_clip, item.clip.id): item.clip for item in crops if item.clip.label == 0}
+    reals: dict[str, list[Clip]] = {}
+    for item in crops:
+        if item.clip.label == REAL:
+            reals.setdefault(item.clip.source_clip, []).append(item.clip)
     rows = []
     for item in crops:
         clip, old, new = item.clip, first[key_of(item, "stress")], later.get(key_of(item, "stress"), [])
-        real = same.get((clip.source_clip, clip.id), real_of.get(clip.source_clip)) if clip.label else None
+        beside = reals_of(clip, reals.get(clip.source_clip, [])) if clip.label else []
+        real = beside[0] if beside else None
         called = [row["score"] >= row["threshold"] for row in new]
         rows.append(
             {

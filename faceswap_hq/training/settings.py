@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import math
 import types
@@ -126,18 +127,31 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
     if typing.get_origin(hint) is tuple:
         if not isinstance(value, (list, tuple)):
             raise UserError(f"{where} must be a list, not {value!r}.")
-        return tuple(_convert(typing.get_args(hint)[0], item, where) for item in value)
+        kinds = typing.get_args(hint)
+        if kinds[-1] is not Ellipsis and len(kinds) != len(value):
+            raise UserError(f"{where} must be a list of {len(kinds)}, not {value!r}.")
+        return tuple(_convert(kinds[0], item, where) for item in value)
     if typing.get_origin(hint) is dict:
         if not isinstance(value, dict):
             raise UserError(f"{where} must be a table, not {value!r}.")
         return value
-    if isinstance(hint, types.UnionType) and value is None:
-        return None
+    if typing.get_origin(hint) in (types.UnionType, typing.Union):
+        return _convert_to_one(typing.get_args(hint), value, where)
+    if hint is float and isinstance(value, float) and not math.isfinite(value):
+        raise UserError(f"{where} must be a finite number, not {value!r}.")
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     if isinstance(hint, type) and (not isinstance(value, hint) or (hint is int and isinstance(value, bool))):
         raise UserError(f"{where} must be a {hint.__name__}, not {value!r}.")
     return value
+
+
+def _convert_to_one(hints: tuple[Any, ...], value: Any, where: str) -> Any:
+    for hint in hints:
+        with contextlib.suppress(UserError):
+            return _convert(hint, value, where)
+    names = " or ".join("nothing" if hint is types.NoneType else getattr(hint, "__name__", str(hint)) for hint in hints)
+    raise UserError(f"{where} must be {names}, not {value!r}.")
 
 
 def preset_names() -> list[str]:

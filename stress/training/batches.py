@@ -11,7 +11,7 @@ from typing import Protocol
 import numpy as np
 
 from stress.data.crops import Crops
-from stress.data.layouts import FAKE
+from stress.data.layouts import FAKE, reals_of
 
 Region = Callable[[np.ndarray | None, int], np.ndarray]
 """From a crop's landmarks, where they are known, and its side S to a part of it: (S, S) float32 in [0, 1]."""
@@ -83,9 +83,14 @@ class BalancedBatches:
         self._masks, self._region = masks, region
         self._pairs = batch // 2
         self._reals, self._fakes = self._turns(real), self._turns(fake)
-        self._matched: dict[str, list[Crops]] = {}
+        filmed: dict[str, list[Crops]] = {}
         for item in real:
-            self._matched.setdefault(item.clip.source_clip, []).append(item)
+            filmed.setdefault(item.clip.source_clip, []).append(item)
+        self._partners: dict[int, list[Crops]] = {}
+        for item in fake:
+            beside = filmed.get(item.clip.source_clip, [])
+            own = reals_of(item.clip, [each.clip for each in beside])
+            self._partners[id(item)] = [each for each in beside if each.clip in own]
         larger = max(sum(len(item.frames) for item in group) for group in (real, fake))
         self.per_epoch = math.ceil(larger / self._pairs)
 
@@ -95,7 +100,7 @@ class BalancedBatches:
         for number in range(self._pairs):
             fake = next(self._fakes)
             i = int(self._generator.integers(len(fake.frames)))
-            partners = self._matched.get(fake.clip.source_clip)
+            partners = self._partners[id(fake)]
             if partners and number % 2 == 0:
                 real = partners[int(self._generator.integers(len(partners)))]
                 j = int(np.argmin(np.abs(real.frames - fake.frames[i])))

@@ -12,6 +12,7 @@ import yaml
 from faceswap_hq import files
 from faceswap_hq.errors import UserError
 from faceswap_hq.training.settings import from_dict
+from stress.detectors.card import OUTPUTS
 from stress.training.recipe import Recipe
 from stress.training.recipes import make_recipe
 from stress.training.settings import TrainSettings
@@ -46,6 +47,18 @@ class TrainConfig:
     recipe: str = Recipe.name
     options: dict[str, Any] = field(default_factory=dict)
     train: TrainSettings = field(default_factory=TrainSettings)
+
+    def __post_init__(self) -> None:
+        checks = {
+            "input_size": self.input_size is None or self.input_size >= 16,
+            "crop_margin": self.crop_margin is None or 0.2 <= self.crop_margin <= 10,
+            "frames_per_clip": self.frames_per_clip >= 1,
+            "std": self.std is None or min(self.std) > 0,
+            "output": self.output is None or self.output in OUTPUTS,
+        }
+        for name, fine in checks.items():
+            if not fine:
+                raise ValueError(f"{name} = {getattr(self, name)!r} is not possible")
 
     def make_recipe(self) -> Recipe:
         """The recipe with its options.

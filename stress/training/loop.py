@@ -157,7 +157,8 @@ def _run(
     started, step, best, best_state = time.monotonic(), 0, math.inf, None
     waiting_since, drops = 0, settings.step_drops if settings.schedule == "plateau" else 0
     epoch, running, note = 0, True, ""
-    recent: deque[torch.Tensor] = deque(maxlen=math.ceil(_FACES_FOR_NORMS / settings.batch))
+    shown = math.ceil(_FACES_FOR_NORMS / settings.batch)
+    recent: deque[torch.Tensor] = deque(maxlen=max(shown, 2))  # two: old and new data may come in turn
     while running:
         epoch += 1
         module.train()

@@ -52,6 +52,7 @@ def test_manifest_gives_fakes_with_both_people_and_each_target_stretch_once(tmp_
     fakes, reals = ([c for c in clips if c.label == label] for label in (1, 0))
     assert [c.people for c in fakes] == [("ann", "bob"), ("cat", "bob"), ("ann", "bob")]
     assert [c.id for c in reals] == ["ann-on-bob-c1", "late"]  # two fakes of one stretch share one real
+    assert [c.matched for c in fakes] == ["ann-on-bob-c1", "ann-on-bob-c1", "late"]
     assert {c.people for c in reals} == {("bob",)}
     assert len({c.source_clip for c in clips}) == 1  # one clip of one person underlies them all
     assert {c.method for c in fakes} == {"hq-run"}

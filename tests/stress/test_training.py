@@ -77,6 +77,22 @@ def test_nobody_held_out_is_replayed():
         assert learned.isdisjoint({*new.people, *old.people})
 
 
+def test_a_fake_stands_beside_the_stretch_it_was_made_from() -> None:
+    """Several reals of one source clip, of other frames each: the fake names its own."""
+    made = crops(6, artefact=0)
+    made = [dataclasses.replace(item, clip=dataclasses.replace(item.clip, source_clip="same")) for item in made]
+    reals, fakes = _sides(made)
+    reals = [dataclasses.replace(item, images=np.full_like(item.images, i)) for i, item in enumerate(reals)]
+    fakes = [
+        dataclasses.replace(item, clip=dataclasses.replace(item.clip, id=f"f{i}", matched=reals[i].clip.id),
+                            images=np.full_like(item.images, i))
+        for i, item in enumerate(fakes)
+    ]  # fmt: skip
+    for _ in range(5):
+        images = BalancedBatches(reals, fakes, 16, np.random.default_rng(0)).draw().images
+        assert np.array_equal(images[0::4], images[1::4])  # every other real is the fake's own
+
+
 def test_replay_batches_are_half_old():
     old, new = crops(4, artefact=0), _contrary(1, people=4)
     parts = [BalancedBatches(*_sides(data), 8, np.random.default_rng(0)) for data in (new, old)]

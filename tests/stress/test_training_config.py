@@ -10,7 +10,9 @@ import pytest
 import torch
 
 from faceswap_hq.errors import UserError
+from stress.cli import main
 from stress.cli_train import _training
+from stress.detectors import new_detector, save_detector
 from stress.training import Recipe, TrainSettings
 from stress.training.config import TrainConfig, config_names, load_config
 from stress.training.optimizers import learning_rate, make_optimizer
@@ -41,7 +43,9 @@ def test_a_file_says_what_the_dataclass_says(tmp_path: Path) -> None:
     "text",
     [
         "arc: meso4", "train: {epochs: 0}", "train: {schedule: whenever}", "[1, 2]", "train: {lr: fast}", "a: [", "",
-        "recipe: plain\noptions: 3",
+        "recipe: plain\noptions: 3", "train: {epochs: ten}", "train: {lr: .inf}", "input_size: big", "input_size: 3",
+        "mean: [0, 0]", "std: [0, 1, 1]", "frames_per_clip: 0", "output: word", "crop_margin: 0",
+        "recipe: adversarial-blur\noptions: {step: fast}",
     ],
 )  # fmt: skip
 def test_a_wrong_file_is_refused(tmp_path: Path, text: str) -> None:
@@ -66,6 +70,23 @@ def test_the_command_line_goes_before_the_file(tmp_path: Path) -> None:
     wanted = TrainConfig(arch="small_cnn", frames_per_clip=4, train=TrainSettings(epochs=3, batch=16, seed=2))
     assert found == wanted
     assert _training(str(path), {}, {"minutes": 2.0}).train.epochs is None
+
+
+def test_no_weights_can_be_asked_for_against_a_file(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text("arch: resnet18\npretrained: true\n")
+    assert _training(str(path), {"pretrained": None}, {}).pretrained
+    assert not _training(str(path), {"pretrained": False}, {}).pretrained
+
+
+def test_a_detector_to_go_on_from_keeps_its_own_network(tmp_path: Path) -> None:
+    detector = new_detector("small_cnn")
+    save_detector(detector, tmp_path / "one.safetensors")
+    start = tmp_path / "one.safetensors"
+    asked = ["train", "--real", tmp_path, "--fake", tmp_path, "-o", tmp_path / "two", "--from", start]
+    for refused in (["--arch", "meso4"], ["--input-size", "64"], ["--config", "self-blended-published"]):
+        assert main([*map(str, asked), *refused]) == 2
+    assert not (tmp_path / "two").exists()
 
 
 def test_learning_rates_against_their_closed_forms() -> None:

@@ -22,7 +22,7 @@ from stress.data.layouts import (
     manifest,
 )
 from stress.data.layouts.checking import shown, shown_path
-from stress.data.layouts.clip import FAKE, PICTURE_SUFFIXES, REAL, VIDEO_SUFFIXES, Clip
+from stress.data.layouts.clip import FAKE, PICTURE_SUFFIXES, REAL, VIDEO_SUFFIXES, Clip, reals_of
 from stress.data.layouts.manifest import MANIFEST, MANIFEST_FORMAT, MANIFEST_VERSION, read_manifest
 from stress.data.layouts.source import SPLITS, Source, parse_source
 
@@ -45,6 +45,7 @@ __all__ = [
     "read_clips",
     "read_dataset",
     "read_manifest",
+    "reals_of",
 ]
 
 _PUBLISHED: dict[str, ModuleType] = {

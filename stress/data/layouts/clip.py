@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,6 +27,7 @@ class Clip:
         compression: As the data set names it (``"c23"``), or ``""``.
         frames: Names of the pictures inside ``path`` that are the clip's frames, in order; empty for all of them.
         mask: Archive of a fake's exact masks (:mod:`stress.data.masks`), where they are known.
+        matched: Id of the real that a fake was made from, where the data set says so; "" elsewhere.
     """
 
     id: str
@@ -38,9 +40,22 @@ class Clip:
     compression: str = ""
     frames: tuple[str, ...] = ()
     mask: Path | None = None
+    matched: str = ""
 
     def __post_init__(self) -> None:
         if self.label not in (FAKE, REAL):
             raise ValueError(f"label is 0 (real) or 1 (fake), not {self.label!r}")
         if not self.people or not all(self.people):
             raise ValueError(f"clip {self.id!r} names no person")
+
+
+def reals_of(fake: Clip, reals: Sequence[Clip]) -> list[Clip]:
+    """What a fake was made from: the real its data set names or that has its id, else all of its source clip.
+
+    A source clip may have several reals, of other frames each.
+
+    Args:
+        fake: The fake.
+        reals: Reals of its source clip.
+    """
+    return [real for real in reals if real.id == (fake.matched or fake.id)] or list(reals)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -59,8 +60,8 @@ def read_manifest(folder: Path) -> list[Clip]:
             raise UserError(f"{path} is damaged: entry {number} lacks or misstates {error}.") from None
         if (FAKE, fake.id) in clips:
             raise UserError(f"{path} is damaged: the id {shown(fake.id)} occurs twice.")
-        clips[FAKE, fake.id] = fake
-        clips.setdefault((REAL, stretch), real)  # one target stretch under many fakes is one real, not many
+        one = clips.setdefault((REAL, stretch), real)  # one target stretch under many fakes is one real, not many
+        clips[FAKE, fake.id] = replace(fake, matched=one.id)
     return list(clips.values())
 
 

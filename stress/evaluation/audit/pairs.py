@@ -29,7 +29,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from stress.data.layouts import Clip
+from stress.data.layouts import Clip, reals_of
 from stress.data.splits import split
 from stress.evaluation.metrics import Array, auc, curve
 from stress.evaluation.statistics import MIN_PEOPLE, intervals
@@ -78,16 +78,13 @@ class Pairs:
 
 
 def match(fakes: Sequence[Clip], reals: Sequence[Clip], *, folds: int = 6, seed: int = 0) -> Pairs:
-    """Give each fake the real of the same source clip (of several the one of the same id, else the first)."""
+    """Give each fake the real it was made from (:func:`stress.data.layouts.clip.reals_of`; of several the first)."""
     by_source: dict[str, list[Clip]] = defaultdict(list)
     for clip in reals:
         by_source[clip.source_clip].append(clip)
     matched = [clip for clip in fakes if by_source[clip.source_clip]]
     unmatched = tuple(clip.id for clip in fakes if not by_source[clip.source_clip])
-    beside = [
-        next((real for real in by_source[clip.source_clip] if real.id == clip.id), by_source[clip.source_clip][0])
-        for clip in matched
-    ]
+    beside = [reals_of(clip, by_source[clip.source_clip])[0] for clip in matched]
     kept = list(dict.fromkeys(beside))
     clips = (*matched, *kept)
     number = {source: i for i, source in enumerate(sorted({clip.source_clip for clip in clips}))}
