@@ -57,8 +57,8 @@ def test_a_yaml_file(tmp_path):
         ("batch: true", r"batch must be a int"),
         ("learning_rate: true", r"learning_rate must be a float"),
         ("learning_rate: 1e-3", r"learning_rate must be a float, not '1e-3'"),  # YAML 1.1 reads a string
-        ("learning_rate: .nan", r"learning rate"),
-        ("learning_rate: .inf", r"learning rate"),
+        ("learning_rate: .nan", r"learning_rate must be a finite"),
+        ("learning_rate: .inf", r"learning_rate must be a finite"),
         ("learning_rate: -0.1", r"learning rate"),
         ("batch: 0", r"batch"),
         ("keep: 0", r"keep"),
