@@ -65,7 +65,8 @@ def curate(
     from faceswap_hq.curation.consent import read_consent
 
     if review is not None:
-        return _apply(review, output, cast)
+        _apply(review, output, cast)
+        return
     if cast is None:
         raise UserError("CAST_DIR is missing.", "faceswap-hq curate CAST_DIR -o OUTPUT; without it only with --apply.")
     # Consent before anything heavy is loaded, and before anything is written

@@ -13,7 +13,18 @@ from faceswap_hq.curation import estimate
 from faceswap_hq.curation.consent import Consent
 from faceswap_hq.curation.plan import Pair
 from faceswap_hq.curation.publish import (
-    CARD, FORMAT, PAGE, REJECTED, REPORT, SETTINGS, SUMS, VERSION, WORK, Judged, judgement, write_sums,
+    CARD,
+    FORMAT,
+    PAGE,
+    REJECTED,
+    REPORT,
+    SETTINGS,
+    SUMS,
+    VERSION,
+    WORK,
+    Judged,
+    judgement,
+    write_sums,
 )  # fmt: skip
 from faceswap_hq.curation.review_page import review_page
 from faceswap_hq.curation.settings import CurateSettings

@@ -1,4 +1,4 @@
-"""What a person decides about fakes: read from a review, kept beside the data set, put above the thresholds' verdict."""
+"""What a person decides about fakes: read from a review, kept beside the data set, put above the thresholds."""
 
 from __future__ import annotations
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -47,7 +47,7 @@ def review_page(value: Mapping[str, Any], settings: Mapping[str, Any], places: M
 
 def _row(fake: Mapping[str, Any], people: Mapping[str, Any], places: Mapping[str, Mapping[str, str]]) -> dict[str, Any]:
     """What the page knows of one fake."""
-    place, start, stop = places[fake["id"]], *fake["frames"]
+    place, (start, stop) = places[fake["id"]], fake["frames"]
     known = ("id", "source", "target", "rank", "round", "accepted", "reasons", "score", "values", "doubts")
     return {
         **{key: fake[key] for key in known},

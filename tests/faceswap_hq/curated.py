@@ -108,8 +108,9 @@ def hand_made(out: Path, shots: tuple[Shot, Shot], names=("anna", "ben", "cem"),
     for place, (_, _, entry) in enumerate(judged):
         numbers = {**dict.fromkeys(WORDS), "seam": 0.5 + 0.5 * place, "mouth": 0.9 - 0.1 * place if place else None}
         items.append(
-            publish.Judged(entry=entry, folder=made, number=0, values=numbers, quality={}, automatic=judge(numbers, SEAM))
-        )
+            publish.Judged(entry=entry, folder=made, number=0, values=numbers, quality={},
+                           automatic=judge(numbers, SEAM))
+        )  # fmt: skip
     order = publish.ranked(items)
     publish.publish(out, order)
     shutil.rmtree(out / "work")

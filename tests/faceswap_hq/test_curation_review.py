@@ -13,6 +13,7 @@ import pytest
 from faceswap_hq import files, provenance
 from faceswap_hq.curation import publish
 from faceswap_hq.curation.apply import apply_review
+from faceswap_hq.curation.records import Tools
 from faceswap_hq.curation.review import Decision
 from faceswap_hq.curation.thresholds import Criterion, Thresholds, Verdict
 from faceswap_hq.errors import UserError
@@ -138,13 +139,13 @@ class TestApplied:
         plain = shutil.copytree(made, tmp_path / "plain")
         path = review(plain, {GOOD: "reject", BAD: "accept"})
         apply_review(path, plain)
-        for moment in range(0, 1000, 3):
+        for moment in range(0, 1000, 7):
             out = shutil.copytree(made, tmp_path / "out")
             left = moment
             with monkeypatch.context() as patch:
                 for place, name in steps:
 
-                    def stopping(*args, real=getattr(place, name), **options):
+                    def stopping(*args, real=getattr(place, name), out=out, **options):
                         nonlocal left
                         whole(out)
                         left -= 1
@@ -248,7 +249,7 @@ class TestLasts:
 
     def test_other_thresholds_and_a_further_round_overrule_nobody(self, cast, reviewed, seams, counted):
         curated(cast, STRICT, retrain_rounds=1)
-        assert counted == ["train 1", "ben 1", "anna 1"] or counted == ["train 1", "anna 1", "ben 1"]
+        assert sorted(counted) == ["anna 1", "ben 1", "train 1"]
         assert manifest(reviewed)[AB]["curation"]["round"] == 0  # the very file that the person accepted
         assert manifest(reviewed / "rejected")[BA]["curation"]["reasons"] == ["rejected by reviewer: blurred"]
 
@@ -257,15 +258,13 @@ class TestLasts:
         assert counted == ["train 1", "anna 1"]  # whom the thresholds reject: as it would be without a person
         assert set(manifest(reviewed)) == {AB}
 
-    def test_a_fake_made_anew_is_judged_anew_and_named(self, cast, reviewed, capsys):
+    def test_a_fake_made_anew_is_judged_anew_and_named(self, cast, reviewed):
         (cast / "consent.yaml").write_text("anna: virtual actor\nben: own footage\n")
-        warned = []
-        from faceswap_hq.curation.records import Tools
-
+        warned: list[str] = []
         curated(cast, retrain_rounds=0, tools=Tools(device="cpu", warn=warned.append))
         assert (set(manifest(reviewed)), set(manifest(reviewed / "rejected"))) == ({BA}, {AB})
         assert len(warned) == 1
-        assert all(where_["id"] in warned[0] for where_ in (manifest(reviewed) | manifest(reviewed / "rejected")).values())
+        assert all(entry["id"] in warned[0] for entry in where(reviewed).values())
         assert len(json.loads((reviewed / "decisions.json").read_text())["fakes"]) == 2  # kept, should they come back
 
     def test_damaged_decisions_are_not_written_over(self, cast, reviewed):
@@ -307,6 +306,6 @@ class TestCommand:
         for wrong in (("cast", "--apply", path, "-o", out), ("--apply", path, "-o", tmp_path / "none"), ("-o", out),
                       ("--apply", tmp_path / "none.json", "-o", out), ("--apply", tmp_path, "-o", out)):  # fmt: skip
             code, _, err = run("curate", *wrong)
-            assert (code, err.count("Error")) == (2, err.count("Error")), err
+            assert code == 2, err
         assert tree(out) == before
         assert not (tmp_path / "none").exists()

@@ -37,7 +37,7 @@
   function warn(text) { $("care").textContent = text; $("care").hidden = !text; }
 
   // ----------------------------------------------------------------------------------------------------- the player
-  let now = fakes[0];
+  let now = fakes[0], listed = fakes; // the fake in hand; those shown, in their order
   const stage = document.querySelector(".stage");
   const views = player($("fake"), $("target"), $("source"), $("difference"), (frame) => {
     $("seek").value = frame;
@@ -173,9 +173,9 @@
   }
 
   function move(count, wanted = () => true) {
-    const list = arrange.list, size = list.length, place = list.indexOf(now);
+    const size = listed.length, place = listed.indexOf(now);
     for (let i = 1; i <= size; i++) {
-      const next = list[(((place < 0 && count < 0 ? 0 : place) + i * count) % size + size) % size];
+      const next = listed[(((place < 0 && count < 0 ? 0 : place) + i * count) % size + size) % size];
       if (wanted(next)) return next === now ? undefined : open(next);
     }
   }
@@ -196,7 +196,7 @@
       if (x === null || y === null) return (x === null) - (y === null); // not measured: last either way
       return sign * (by === "id" ? collator.compare(x, y) : x - y) || a.rank - b.rank;
     });
-    arrange.list = sorted.filter(fits);
+    listed = sorted.filter(fits);
     for (const fake of sorted) {
       const row = rows.get(fake.id);
       row.hidden = !fits(fake);
@@ -204,7 +204,7 @@
       mark(fake);
     }
     $("fakes").append(...sorted.map((fake) => rows.get(fake.id)));
-    $("shown").textContent = `${arrange.list.length} of ${fakes.length} shown`;
+    $("shown").textContent = `${listed.length} of ${fakes.length} shown`;
     $("order").textContent = falling ? "↓ high first" : "↑ low first";
     $("order").setAttribute("aria-pressed", String(falling));
   }
