@@ -6,5 +6,6 @@
   plain data and files out, so that they can run anywhere.
 * :mod:`~faceswap_hq.curation.thresholds`: what a fake must reach, and how fakes are ranked.
 * :mod:`~faceswap_hq.curation.publish`: ``out/`` as ``stress-test --fakes`` takes it, and what was rejected.
+* :mod:`~faceswap_hq.curation.review`: what a person decides on ``out/review.html``, put above the thresholds.
 * :mod:`~faceswap_hq.curation.run`: all of it in order, as often as needed.
 """

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -11,16 +13,23 @@ from faceswap_hq.console import progress, say, training_progress, warn
 from faceswap_hq.errors import UserError
 from faceswap_hq.options import Backend, Device
 
+if TYPE_CHECKING:
+    from faceswap_hq.curation.publish import Judged
+
 IDENTITY = "identity.onnx"
 """Name of the recognition network in the configuration directory."""
 
 
 def curate(
-    cast: Annotated[
-        Path,
-        typer.Argument(metavar="CAST_DIR", help="A folder with a clip, folder or faceset of each person, and consent."),
-    ],
     output: Annotated[Path, typer.Option("-o", "--output", help="Directory of the data set; resumed if there.")],
+    cast: Annotated[
+        Path | None,
+        typer.Argument(metavar="CAST_DIR", help="A folder with a clip, folder or faceset of each person, and consent."),
+    ] = None,
+    review: Annotated[
+        Path | None,
+        typer.Option("--apply", help="review.json, exported by OUTPUT/review.html: obey it, and render nothing."),
+    ] = None,
     pairs: Annotated[str, typer.Option(help="all; so many, chosen by --seed; or A:B,C:D (A's face onto B).")] = "all",
     plan: Annotated[bool, typer.Option("--plan", help="Only say what would be done, and how long that takes.")] = False,
     model: Annotated[
@@ -55,6 +64,11 @@ def curate(
     from faceswap_hq import facesets, files
     from faceswap_hq.curation.consent import read_consent
 
+    if review is not None:
+        _apply(review, output, cast)
+        return
+    if cast is None:
+        raise UserError("CAST_DIR is missing.", "faceswap-hq curate CAST_DIR -o OUTPUT; without it only with --apply.")
     # Consent before anything heavy is loaded, and before anything is written
     read_consent(cast, [facesets.person_name(path) for path in facesets.members(cast)])
     if model is not None and (preset is not None or steps is not None or minutes is not None):
@@ -90,10 +104,31 @@ def curate(
     for item in order:
         if not item.verdict.accepted:
             say(f"{item.id} is rejected: {'; '.join(item.verdict.reasons)}")
+    _say_result(output, order)
+    say(f"Look at them in a browser: {output / 'review.html'}")
+
+
+def _say_result(output: Path, order: Sequence[Judged]) -> None:
     accepted = sum(item.verdict.accepted for item in order)
     say(f"{output}: {accepted} fakes accepted, {len(order) - accepted} rejected; see {output / 'README.md'}")
     if accepted:
         say(f"Next: stress-test --detector CKPT --fakes {output}")
+
+
+def _apply(review: Path, output: Path, cast: Path | None) -> None:
+    """Put a person's review into effect."""
+    from faceswap_hq import files
+    from faceswap_hq.curation.apply import apply_review
+
+    if cast is not None:
+        raise UserError("--apply changes what was curated already.", f"Leave {cast} out.")
+    if not output.is_dir():
+        raise UserError(f"{output} is no directory.", "Give the directory that holds review.html with -o.")
+    with files.lock_beside(output, wait=False):
+        order, decisions = apply_review(review, output)
+    counts = Counter(decision.verdict for decision in decisions)
+    say(f"{review}: {counts['accept']} accepted, {counts['reject']} rejected, {counts['automatic']} left to thresholds")
+    _say_result(output, order)
 
 
 def _identity(given: Path | None) -> Path | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import re
 import shutil
 from collections.abc import Sequence
@@ -12,14 +13,15 @@ from typing import Any
 
 import faceswap_hq
 from faceswap_hq import fakes, files
+from faceswap_hq.curation.review import Decision
 from faceswap_hq.curation.thresholds import Verdict
 from faceswap_hq.errors import UserError
 from faceswap_hq.provenance import sidecar_path
 
 FORMAT = "faceswap-hq curation"
 VERSION = 1
-WORK, REJECTED, REPORT, SETTINGS, CARD, SUMS = (
-    "work", "rejected", "curation.json", "curation.yaml", "README.md", "SHA256SUMS",
+WORK, REJECTED, REPORT, SETTINGS, CARD, PAGE, SUMS = (
+    "work", "rejected", "curation.json", "curation.yaml", "README.md", "review.html", "SHA256SUMS",
 )  # fmt: skip
 KINDS = {"fake": "fakes", "real": "reals", "control": "controls"}
 """What belongs to a fake, and the folder that it lies in."""
@@ -37,12 +39,30 @@ class Judged:
     """Which round it comes from."""
     values: dict[str, float | None]
     quality: dict[str, Any]
-    verdict: Verdict
+    automatic: Verdict
+    """What the thresholds say."""
+    review: Decision | None = None
+    """What a person says of this very file."""
 
     @property
     def id(self) -> str:
         """The fake's name."""
         return str(self.entry["id"])
+
+    @property
+    def people(self) -> tuple[str, str]:
+        """Source and target."""
+        return str(self.entry["source"]["person"]), str(self.entry["target"]["person"])
+
+    @property
+    def sha256(self) -> str:
+        """Of the fake."""
+        return str(self.entry["sha256"]["fake"])
+
+    @property
+    def verdict(self) -> Verdict:
+        """What counts: the person's verdict where there is one."""
+        return self.automatic if self.review is None else self.review.over(self.automatic)
 
 
 def ranked(judged: Sequence[Judged]) -> list[Judged]:
@@ -55,57 +75,84 @@ def ranked(judged: Sequence[Judged]) -> list[Judged]:
     return sorted(judged, key=order)
 
 
+def preferred(versions: Sequence[Judged]) -> Judged:
+    """The version of a fake that is published.
+
+    What a person accepted comes first, then what the thresholds accept and nobody has judged, then what a person
+    rejected, then the rest; among equals the higher score, then the earlier.
+    """
+
+    def standing(item: Judged) -> tuple[bool, bool, float]:
+        judged = item.review is not None and item.review.verdict != "automatic"
+        score = item.verdict.score
+        return item.verdict.accepted, judged, -math.inf if score is None else score
+
+    return max(versions, key=standing)
+
+
+def judgement(item: Judged, rank: int) -> dict[str, Any]:
+    """The verdict as plain data; where a person has spoken, with what they said and what the thresholds say."""
+    verdict = item.verdict
+    found = {
+        "accepted": verdict.accepted, "reasons": list(verdict.reasons), "score": verdict.score,
+        "unmeasured": list(verdict.unmeasured), "rank": rank, "round": item.number,
+    }  # fmt: skip
+    if item.review is not None:
+        found["review"] = item.review.facts()
+        found["automatic"] = {"accepted": item.automatic.accepted, "reasons": list(item.automatic.reasons)}
+    return found
+
+
 def entry_of(item: Judged, rank: int) -> dict[str, Any]:
     """The manifest's entry of a judged fake, with its numbers."""
-    verdict = item.verdict
-    return {
-        **item.entry,
-        "quality": item.values,
-        "curation": {
-            "accepted": verdict.accepted, "reasons": list(verdict.reasons), "score": verdict.score,
-            "unmeasured": list(verdict.unmeasured), "rank": rank, "round": item.number,
-        },
-    }  # fmt: skip
+    return {**item.entry, "quality": item.values, "curation": judgement(item, rank)}
 
 
 def publish(out: Path, judged: Sequence[Judged]) -> None:
     """Let ``out/`` hold the accepted fakes and ``out/rejected/`` the others, each with reals, controls and manifest.
 
-    The files are links to those of the rounds. At no moment does a manifest name a file that is not there.
+    The files are links to where they lie now. At no moment does a manifest name a file that is not there, and a fake
+    that moves from one folder to the other is at no moment in neither manifest.
 
     Args:
         out: The output directory.
         judged: Every fake, the better version where there are two.
     """
     order = ranked(judged)
-    for folder, accepted in ((out, True), (out / REJECTED, False)):
-        entries = {
-            item.id: entry_of(item, rank) for rank, item in enumerate(order, 1) if item.verdict.accepted == accepted
-        }
-        from_rounds = {item.id: item.folder for item in order if item.id in entries}
-        _unlist(folder, entries)
+    from_rounds = {item.id: item.folder for item in order}
+    wanted: dict[Path, dict[str, dict[str, Any]]] = {out: {}, out / REJECTED: {}}
+    for rank, item in enumerate(order, 1):
+        wanted[out if item.verdict.accepted else out / REJECTED][item.id] = entry_of(item, rank)
+    leaving = {folder: _unlist(folder, entries) for folder, entries in wanted.items()}
+    for folder, entries in wanted.items():
         for name, entry in entries.items():
             for kind in entry["sha256"]:
                 made, final = from_rounds[name] / entry[kind], folder / entry[kind]
                 files.put_link(sidecar_path(made), sidecar_path(final))
                 files.put_link(made, final)
-        if entries or accepted:
-            _write_manifest(folder, list(entries.values()))
-        else:
+    for folder, entries in wanted.items():
+        if entries or leaving[folder] or folder == out:
+            _write_manifest(folder, [*entries.values(), *leaving[folder]])
+    for folder, entries in wanted.items():
+        if not entries and folder != out:
             (folder / "manifest.json").unlink(missing_ok=True)
+        elif leaving[folder]:
+            _write_manifest(folder, list(entries.values()))
         _tidy(folder, entries)
 
 
-def _unlist(folder: Path, entries: dict[str, dict[str, Any]]) -> None:
-    """Take out of a manifest what does not stay as it is, before its files change."""
+def _unlist(folder: Path, entries: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
+    """Take out of a manifest what is about to change, before its files do; returns what leaves the folder."""
     try:
         old = fakes.Manifest(folder).read()
     except UserError:  # it is ours, so it is made anew
         old = []
     hashes = {name: entry["sha256"] for name, entry in entries.items()}
-    staying = [entry for entry in old if str(entry.get("id")) in hashes and entry.get("sha256") == hashes[entry["id"]]]
+    leaving = [entry for entry in old if str(entry.get("id")) not in hashes]
+    staying = [entry for entry in old if entry in leaving or entry.get("sha256") == hashes[str(entry.get("id"))]]
     if staying != old:
         _write_manifest(folder, staying)
+    return leaving
 
 
 def _write_manifest(folder: Path, entries: list[dict[str, Any]]) -> None:

@@ -12,7 +12,21 @@ from faceswap_hq import files
 from faceswap_hq.curation import estimate
 from faceswap_hq.curation.consent import Consent
 from faceswap_hq.curation.plan import Pair
-from faceswap_hq.curation.publish import FORMAT, REJECTED, SUMS, VERSION, WORK, Judged
+from faceswap_hq.curation.publish import (
+    CARD,
+    FORMAT,
+    PAGE,
+    REJECTED,
+    REPORT,
+    SETTINGS,
+    SUMS,
+    VERSION,
+    WORK,
+    Judged,
+    judgement,
+    write_sums,
+)  # fmt: skip
+from faceswap_hq.curation.review_page import review_page
 from faceswap_hq.curation.settings import CurateSettings
 from faceswap_hq.curation.thresholds import Thresholds
 
@@ -67,14 +81,8 @@ def report(
     known = {(pair.source, pair.target): pair for pair in pairs}
     fakes = []
     for rank, item in enumerate(order, 1):
-        who = item.entry["source"]["person"], item.entry["target"]["person"]
-        verdict = item.verdict
-        fakes.append({
-            "rank": rank, "id": item.id, "source": who[0], "target": who[1], "accepted": verdict.accepted,
-            "score": verdict.score, "reasons": list(verdict.reasons), "unmeasured": list(verdict.unmeasured),
-            "round": item.number, "frames": item.entry["frames"], "values": item.values, "quality": item.quality,
-            "known": known[who].known, "doubts": list(known[who].doubts),
-        })  # fmt: skip
+        pair = known[item.people]
+        fakes.append(fake_row(item, rank, pair.known, pair.doubts))
     left_out = [
         {"source": pair.source, "target": pair.target, "reasons": list(pair.left_out)}
         for pair in pairs if pair.left_out
@@ -86,6 +94,36 @@ def report(
         "format": FORMAT, "version": VERSION, "toolkit": faceswap_hq.__version__, "people": cast, "rounds": rounds,
         "fakes": fakes, "left_out": left_out,
     }  # fmt: skip
+
+
+def fake_row(item: Judged, rank: int, known: Mapping[str, float], doubts: Sequence[str]) -> dict[str, Any]:
+    """All about one fake in ``curation.json``; ``known`` and ``doubts`` are the plan's."""
+    return {
+        "id": item.id, "source": item.people[0], "target": item.people[1], **judgement(item, rank),
+        "frames": item.entry["frames"], "values": item.values, "quality": item.quality, "known": known,
+        "doubts": list(doubts),
+    }  # fmt: skip
+
+
+def write(out: Path, value: dict[str, Any], order: Sequence[Judged]) -> None:
+    """Write ``curation.json``, the dataset card, the page for reviewers, and at last the checksums.
+
+    Args:
+        out: The output directory, published, with ``curation.yaml``.
+        value: From :func:`report`.
+        order: The fakes, ranked.
+    """
+    settings = files.read_yaml(out / SETTINGS)
+    files.write_json(out / REPORT, value)
+    files.write_bytes(out / CARD, card(value, settings).encode())
+    files.write_bytes(out / PAGE, review_page(value, settings, {item.id: _places(item) for item in order}).encode())
+    write_sums(out)
+
+
+def _places(item: Judged) -> dict[str, str]:
+    """Hash and paths of a published fake."""
+    folder = "" if item.verdict.accepted else f"{REJECTED}/"
+    return {"sha256": item.sha256, **{kind: folder + item.entry[kind] for kind in ("fake", "real")}}
 
 
 def plan_lines(pairs: Sequence[Pair], frames: int, stages: Mapping[str, float]) -> list[str]:
@@ -173,6 +211,7 @@ def card(value: Mapping[str, Any], settings: Mapping[str, Any]) -> str:
                 for fake in accepted
             ],
         ),
+        *_reviewed(fakes),
         *_rejections(fakes, value["left_out"]),
     ]  # fmt: skip
     return "\n".join(lines).rstrip() + "\n"
@@ -192,6 +231,18 @@ def _made(value: Mapping[str, Any], settings: Mapping[str, Any]) -> list[str]:
     if settings["identity"] is None:
         lines += ["Likeness was not measured: no recognition network was given.", ""]
     return lines
+
+
+def _reviewed(fakes: Sequence[Mapping[str, Any]]) -> list[str]:
+    reviewed = [fake for fake in fakes if "review" in fake]
+    if not reviewed:
+        return []
+    rows = [
+        (f["id"], f["review"]["verdict"], "accept" if f["automatic"]["accepted"] else "reject", f["review"]["time"],
+         f["review"]["note"])
+        for f in reviewed
+    ]  # fmt: skip
+    return ["## Reviewed by a person", "", *_table(("fake", "person", "thresholds", "time", "note"), rows)]
 
 
 def _rejections(fakes: Sequence[Mapping[str, Any]], left_out: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from blending import settings_to_dict
@@ -13,8 +13,9 @@ from faceswap_hq.curation.opening import Curation, train_settings
 from faceswap_hq.curation.plan import Pair
 from faceswap_hq.curation.publish import Judged
 from faceswap_hq.curation.records import Tools, perform
+from faceswap_hq.curation.review import Decision, kept_decisions
 from faceswap_hq.curation.tasks import RenderTask, ScoreTask, TrainTask
-from faceswap_hq.curation.thresholds import better, judge
+from faceswap_hq.curation.thresholds import judge
 from faceswap_hq.errors import UserError
 from faceswap_hq.options import blend_settings
 from faceswap_hq.training.run import load_model, read_config
@@ -49,7 +50,8 @@ def run(curation: Curation, tools: Tools | None = None) -> list[Judged]:
     tools = tools or Tools()
     if not curation.wanted:
         raise UserError("No pair is left to be rendered.", "--plan says why.")
-    best: dict[str, Judged] = {}
+    kept = kept_decisions(curation.out)
+    made: dict[str, list[Judged]] = {}
     failed: dict[tuple[str, str], str] = {}
     waiting = curation.wanted
     models: list[Model] = []
@@ -62,17 +64,28 @@ def run(curation: Curation, tools: Tools | None = None) -> list[Judged]:
             if isinstance(item, str):
                 failed[pair.source, pair.target] = item
                 tools.warn(f"{pair.source} onto {pair.target} cannot be rendered: {item}")
-            elif item.id not in best or better(item.verdict, best[item.id].verdict):
-                best[item.id] = item
-        order = publish.ranked(list(best.values()))
+            else:
+                made.setdefault(item.id, []).append(replace(item, review=kept.get(item.sha256)))
+        order = publish.ranked([publish.preferred(versions) for versions in made.values()])
         publish.publish(curation.out, order)
-        rejected = {(i.entry["source"]["person"], i.entry["target"]["person"]) for i in order if not i.verdict.accepted}
+        # A person's verdict changes nothing here: other training would make other fakes, which they have not seen
+        rejected = {
+            versions[0].people for versions in made.values() if not any(item.automatic.accepted for item in versions)
+        }
         waiting = [pair for pair in waiting if (pair.source, pair.target) in rejected]
         tools.say(f"round {number}: {sum(i.verdict.accepted for i in order)} of {len(order)} fakes are accepted")
         if not waiting:
             break
+    _warn_of_changed(order, kept, tools)
     _write(curation, order, models, failed)
     return order
+
+
+def _warn_of_changed(order: Sequence[Judged], kept: Mapping[str, Decision], tools: Tools) -> None:
+    """Name the fakes of which a person judged another version only."""
+    known = {decision.id for decision in kept.values()}
+    if changed := [item.id for item in order if item.review is None and item.id in known]:
+        tools.warn(f"changed since a person judged them, and to be judged again: {', '.join(changed)}")
 
 
 def _model(curation: Curation, number: int, pairs: Sequence[Pair], before: Model | None, tools: Tools) -> Model:
@@ -131,12 +144,12 @@ def _one(curation: Curation, pair: Pair, number: int, model: Model, tools: Tools
     scored = perform(score, tools)
     return Judged(
         entry=rendered["entry"], folder=Path(render.out), number=number, values=scored["values"],
-        quality=scored["quality"], verdict=judge(scored["values"], curation.thresholds),
+        quality=scored["quality"], automatic=judge(scored["values"], curation.thresholds),
     )  # fmt: skip
 
 
 def _write(curation: Curation, order: list[Judged], models: list[Model], failed: dict[tuple[str, str], str]) -> None:
-    """``curation.json``, the card and the checksums."""
+    """What is said of the curation: report, card, page, checksums."""
     rounds = [
         {"round": number, "model": model.path.name, "sha256": model.sha256, "step": model.step,
          "people": list(model.people), "given": number == 0 and curation.given is not None,
@@ -145,7 +158,4 @@ def _write(curation: Curation, order: list[Judged], models: list[Model], failed:
     ]  # fmt: skip
     people = report.people(curation.cast.extracted, curation.cast.consent)
     value = report.report(people, curation.pairs, order, rounds, failed)
-    files.write_json(curation.out / publish.REPORT, value)
-    settings = files.read_yaml(curation.out / publish.SETTINGS)
-    files.write_bytes(curation.out / publish.CARD, report.card(value, settings).encode())
-    publish.write_sums(curation.out)
+    report.write(curation.out, value, order)

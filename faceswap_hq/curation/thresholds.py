@@ -178,12 +178,3 @@ def judge(values: Mapping[str, float | None], thresholds: Thresholds) -> Verdict
         weights += criterion.weight
     score = round(total / weights, 4) if weights else None
     return Verdict(accepted=not reasons, reasons=tuple(reasons), score=score, unmeasured=tuple(missing))
-
-
-def better(first: Verdict, second: Verdict) -> bool:
-    """Whether the first is the better of two verdicts: accepted before rejected, then the higher score."""
-    return _order(first) > _order(second)
-
-
-def _order(verdict: Verdict) -> tuple[bool, float]:
-    return verdict.accepted, -math.inf if verdict.score is None else verdict.score

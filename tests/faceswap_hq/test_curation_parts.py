@@ -13,7 +13,7 @@ from faceswap_hq import files
 from faceswap_hq.curation import consent, estimate, plan, records
 from faceswap_hq.curation.plan import HeldOut, Person, chosen_pairs, examine, ordered_pairs, pose_coverage
 from faceswap_hq.curation.tasks import RenderTask, ScoreTask, TrainTask, values
-from faceswap_hq.curation.thresholds import Criterion, Limit, Thresholds, better, judge, read_thresholds
+from faceswap_hq.curation.thresholds import Criterion, Limit, Thresholds, judge, read_thresholds
 from faceswap_hq.errors import UserError
 from faceswap_hq.faceset import FaceRow
 
@@ -176,11 +176,8 @@ class TestThresholds:
         assert not bad.accepted
         assert [reason.rpartition(": ")[2] for reason in bad.reasons] == ["3, above 2", "5, above 1"]
         assert bad.score == pytest.approx(-0.375)
-        assert better(good, bad)
-        assert not better(bad, good)
         nothing = judge({}, wanted)
         assert (nothing.accepted, nothing.score) == (True, None)
-        assert better(good, nothing)
 
     def test_the_packages_own_go_through_yaml(self, tmp_path):
         own = read_thresholds()

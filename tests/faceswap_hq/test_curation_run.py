@@ -7,126 +7,20 @@ import hashlib
 import json
 import random
 import shutil
-from pathlib import Path
 
-import numpy as np
 import pytest
 
 from faceswap_hq import fakes, files, provenance
-from faceswap_hq.curation import opening, records
-from faceswap_hq.curation.plan import HeldOut
-from faceswap_hq.curation.run import run as curate
-from faceswap_hq.curation.settings import CurateSettings
-from faceswap_hq.curation.tasks import RenderTask, ScoreTask, TrainTask
-from faceswap_hq.curation.thresholds import WORDS, Criterion, Thresholds
+from faceswap_hq.curation import records
+from faceswap_hq.curation.thresholds import Criterion, Thresholds
 from faceswap_hq.errors import UserError
 from faceswap_hq.faceset import read_faceset
 from stress.data.controls import read_controls
 from stress.data.layouts import read_manifest
-from tests.faceswap_hq.clips import number_of
-from tests.faceswap_hq.helpers import SETTINGS_YAML, killed, leftovers, tree, use_backend
+from tests.faceswap_hq.curated import curated, manifest, unscored
+from tests.faceswap_hq.helpers import killed, leftovers, tree
 
-SEAM = Thresholds(fake={"seam": Criterion(max=2.0, best=0.0)}, plan={})
 PAIRS = {("anna", "ben"), ("ben", "anna")}
-
-
-class KnowsBoth:
-    """A backend that knows both actors, and tells from the picture which of them it shows."""
-
-    name, points = "known", 478
-
-    def __init__(self, shots) -> None:
-        self.shots = shots
-
-    def detect(self, image):
-        number = number_of(image)
-        nearest = min(self.shots, key=lambda shot: np.abs(shot.images[number].astype(float) - image).mean())
-        return [nearest.landmarks[number].copy()]
-
-    def reset(self) -> None:
-        pass
-
-    def close(self) -> None:
-        pass
-
-
-def measuring(found: dict[tuple[str, str, int], float]):
-    """A stand-in for measuring: (source, target, round) ► seam; 1 where nothing is said."""
-
-    def work(self, tools):
-        key = self.entry["source"]["person"], self.entry["target"]["person"], self.number
-        return {"values": {**dict.fromkeys(WORDS), "seam": found.get(key, 1.0)}, "quality": {"frames": 7}}
-
-    return work
-
-
-def curated(cast: Path, thresholds: Thresholds = SEAM, tools: records.Tools | None = None, **changes):
-    settings = {"preset": str(cast.parent / "small.yaml"), "steps": 2, "retrain_steps": 1, "blend": "none",
-                "held_out": HeldOut(share=0.3, gap=0.1)} | changes  # fmt: skip
-    tools = tools or records.Tools(device="cpu")
-    curation = opening.open_curation(cast, cast.parent / "out", CurateSettings(**settings), thresholds, tools=tools)
-    return curate(curation, tools)
-
-
-@pytest.fixture(scope="module")
-def fresh(tmp_path_factory, actor_clips, shots) -> Path:
-    """``cast/`` with two clips and their consent, and ``out/`` with both fakes accepted. Copy it before use."""
-    folder = tmp_path_factory.mktemp("curated")
-    (folder / "cast").mkdir()
-    for clip in actor_clips:
-        shutil.copy(clip, folder / "cast" / clip.name)
-    (folder / "cast/consent.yaml").write_text("anna: virtual actor\nben: {basis: virtual actor, note: drawn}\n")
-    (folder / "small.yaml").write_text(SETTINGS_YAML)
-    with pytest.MonkeyPatch.context() as patch:
-        use_backend(patch, KnowsBoth(shots))
-        patch.setattr(ScoreTask, "work", measuring({}))
-        curated(folder / "cast")
-    return folder
-
-
-@pytest.fixture
-def cast(tmp_path, fresh, shots, monkeypatch) -> Path:
-    """A cast that was curated already: ``out/`` lies beside it."""
-    use_backend(monkeypatch, KnowsBoth(shots))
-    shutil.copytree(fresh, tmp_path, dirs_exist_ok=True)
-    return tmp_path / "cast"
-
-
-@pytest.fixture
-def seams(monkeypatch) -> dict[tuple[str, str, int], float]:
-    """What the stand-in says from now on; what is on record it has to forget (:func:`unscored`)."""
-    found: dict[tuple[str, str, int], float] = {}
-    monkeypatch.setattr(ScoreTask, "work", measuring(found))
-    return found
-
-
-def unscored(cast: Path) -> Path:
-    """``out/`` without what was measured and published: as after a kill between rendering and scoring."""
-    out = cast.parent / "out"
-    for path in out.iterdir():
-        if path.name not in ("work", "curation.yaml"):
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
-    shutil.rmtree(out / "work/round-0/scores")
-    return out
-
-
-@pytest.fixture
-def counted(monkeypatch) -> list[str]:
-    """What was really done."""
-    done: list[str] = []
-    for kind in (TrainTask, RenderTask):
-        real = kind.work
-
-        def work(self, tools, real=real):
-            done.append(f"train {self.number}" if isinstance(self, TrainTask) else f"{self.source} {self.number}")
-            return real(self, tools)
-
-        monkeypatch.setattr(kind, "work", work)
-    return done
-
-
-def manifest(folder: Path) -> dict[tuple[str, str], dict]:
-    return {(e["source"]["person"], e["target"]["person"]): e for e in fakes.Manifest(folder).read()}
 
 
 class TestWhatIsPublished:
