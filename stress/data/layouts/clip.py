@@ -26,6 +26,7 @@ class Clip:
         compression: As the data set names it (``"c23"``), or ``""``.
         frames: Names of the pictures inside ``path`` that are the clip's frames, in order; empty for all of them.
         mask: Archive of a fake's exact masks (:mod:`stress.data.masks`), where they are known.
+        matched: Id of the real that a fake was made from, where the data set says so; "" elsewhere.
     """
 
     id: str
@@ -38,6 +39,7 @@ class Clip:
     compression: str = ""
     frames: tuple[str, ...] = ()
     mask: Path | None = None
+    matched: str = ""
 
     def __post_init__(self) -> None:
         if self.label not in (FAKE, REAL):
