@@ -48,7 +48,9 @@ def study(
     seeds: Annotated[int, typer.Option(min=1, help="Networks trained of each architecture.")] = 1,
     input_size: Annotated[int | None, typer.Option(min=16, help="Side of the faces, where trained here.")] = None,
     frames_per_clip: Annotated[int, typer.Option(min=1, help="Frames looked at, spread over each clip.")] = 16,
-    seed: Annotated[int, typer.Option(min=0, help="Of the people tested, the clips chosen, the intervals.")] = 0,
+    seed: Annotated[
+        int | None, typer.Option(min=0, help="Of the people tested, the clips chosen, the intervals.")
+    ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, ...")] = "auto",
     trust_code: Annotated[bool, typer.Option("--trust-code", help="Run TorchScript, which is a program.")] = False,
 ) -> None:
@@ -57,7 +59,7 @@ def study(
         config,
         {
             "parts": _words(parts), "mode": mode, "shots": _numbers(shots), "approaches": _words(approaches),
-            "last": layers, "units_into": units_into, "seed": seed or None,
+            "last": layers, "units_into": units_into, "seed": seed,
         },
         epochs,
     )  # fmt: skip

@@ -64,7 +64,9 @@ class Bootstrap:
     confidence: float
     seed: int
     video_score: str = "mean"
-    known: dict[tuple[bytes, bytes], dict[str, Array]] = field(default_factory=dict, init=False, compare=False)
+    known: dict[tuple[bytes, bytes], dict[str, Array]] = field(
+        default_factory=dict, init=False, compare=False, repr=False
+    )
 
     def metrics(self, samples: Sequence[Sample], weights: Array) -> list[dict[str, Array]]:
         """:meth:`Sample.metrics` of each sample; rankings that are known are not made again."""

@@ -88,7 +88,9 @@ def augmenting(
 def choose(clips: Sequence[Crops], count: int, seed: int) -> list[Crops]:
     """``count`` fakes, and as many reals as there are up to that: those they were made from first.
 
-    A larger count holds the choice of a smaller one with the same seed.
+    Each fake in turn takes the real it was made from, where that is known, and otherwise one of its source clip; so the
+    reals show the same targets as the fakes, as often. Reals of other source clips come last. A larger count holds the
+    choice of a smaller one with the same seed.
 
     Args:
         clips: Fakes and reals.
@@ -99,7 +101,21 @@ def choose(clips: Sequence[Crops], count: int, seed: int) -> list[Crops]:
     mixed = [clips[i] for i in order]
     fakes = [item for item in mixed if item.clip.label == FAKE]
     reals = [item for item in mixed if item.clip.label == REAL]
-    wanted = list(dict.fromkeys(item.clip.source_clip for item in fakes))
-    place = {source: i for i, source in enumerate(wanted)}
-    reals.sort(key=lambda item: place.get(item.clip.source_clip, len(place)))
-    return fakes[:count] + reals[:count]
+    return fakes[:count] + _in_turn(fakes, reals)[:count]
+
+
+def _in_turn(fakes: Sequence[Crops], reals: Sequence[Crops]) -> list[Crops]:
+    """All reals, in the order in which the fakes take them, round after round."""
+    left: dict[str, list[Crops]] = {}
+    for item in reals:
+        left.setdefault(item.clip.source_clip, []).append(item)
+    wanted = {item.clip.matched for item in fakes}
+    found: list[Crops] = []
+    while mine := [item.clip for item in fakes if left.get(item.clip.source_clip)]:
+        for clip in mine:
+            there = left[clip.source_clip]
+            if there:  # other fakes' own reals last
+                ranks = [(real.clip.id != clip.matched, real.clip.id in wanted) for real in there]
+                found.append(there.pop(ranks.index(min(ranks))))
+    taken = {id(item) for item in found}
+    return found + [item for item in reals if id(item) not in taken]

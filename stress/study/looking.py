@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 
-from faceswap_hq.errors import UserError
 from stress.data.crops import Crops, evenly_spaced
 from stress.data.layouts import FAKE
 from stress.detectors import DetectorCard
@@ -20,6 +19,7 @@ from stress.study.grad_cam import grad_cam
 from stress.study.heat_maps import agreement, finish
 from stress.study.models import Model, Workshop
 from stress.study.settings import StudySettings
+from stress.study.trouble import reason_of
 
 Fail = Callable[[str, str], None]
 
@@ -75,8 +75,8 @@ def agreements(
             names = [member.name for member in members]
             try:
                 row = _compared(shop, members, dataset, tested, maps, cache, settings)
-            except (UserError, RuntimeError) as error:
-                fail(f"heat maps of {', '.join(names)} on {dataset}", str(error).splitlines()[0])
+            except Exception as error:  # whatever a foreign network does
+                fail(f"heat maps of {', '.join(names)} on {dataset}", reason_of(error))
                 continue
             if row is not None:
                 rows.append({"group": group, "networks": names, "dataset": dataset, **row})

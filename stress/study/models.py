@@ -42,6 +42,9 @@ class Model:
 class Workshop:
     """Trains networks and asks them; what an earlier run in the same folder did is taken from there.
 
+    Scores in which a clip is missing because it could not be scored are not kept: the next run tries again, and names
+    the clip again where that fails.
+
     Args:
         store: Keeps networks and scores.
         settings: Of the study.
@@ -54,6 +57,7 @@ class Workshop:
         self._settings = settings
         self._device = device
         self._failures = failures
+        self._asked: dict[str, pd.DataFrame] = {}
 
     def first(self, start: Detector, name: str, crops: Sequence[Crops], seed: int, advance: Advance) -> Model:
         """A network trained from ``start``, which :func:`untrained` made, on all of ``crops``."""
@@ -69,13 +73,22 @@ class Workshop:
         return Model(name=name, detector=dataclasses.replace(kept, name=name), given=False)
 
     def scores(self, model: Model, asked: Mapping[str, Sequence[Crops]], advance: Advance) -> pd.DataFrame:
-        """What a network says of the clips of every data set, one row a frame; ``group`` is the data set."""
+        """What a network says of the clips of every data set, one row a frame; ``group`` is the data set.
+
+        It is asked once in a run, so that a clip that fails is named once.
+        """
         key = self.store.key(model.detector, "asked", "zero-shot", -1, [], asked)
+        if key in self._asked:
+            return self._asked[key]
         known = self.store.get(key)
         if known is not None:
             return known[0]
+        failed = len(self._failures)
         found = self._ask(model.detector, asked, advance)
-        self.store.put(key, found, {"fold": -1, "seed": -1, "threshold": model.detector.card.threshold})
+        if len(self._failures) == failed:
+            self.store.put(key, found, {"fold": -1, "seed": -1, "threshold": model.detector.card.threshold})
+        elif key is not None:
+            self._asked[key] = found
         return found
 
     def augmented(
@@ -96,9 +109,13 @@ class Workshop:
         known = self.store.get(key, detector=keep)
         if known is None:
             trained = train(model.detector, *_sides(new), how, recipe=recipe, replay=old, progress=advance)
+            failed = len(self._failures)
             scores = self._ask(trained, asked, lambda *_, **__: None)
             report = {"fold": -1, "seed": repeat, "threshold": trained.card.threshold}
-            self.store.put(key, scores, report, detector=trained if keep else None)
+            if len(self._failures) == failed:
+                self.store.put(key, scores, report, detector=trained if keep else None)
+            elif keep and key is not None:
+                self._keep(key, trained)  # heat maps are made of it all the same
             known = scores, report
         return known[0], self.store.detector(key) if keep else None
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import count as count_from
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 from scipy.stats import spearmanr
 
 from faceswap_hq.errors import UserError
-from stress.data.crops import Crops
+from stress.data.crops import Crops, evenly_spaced
 from stress.data.layouts import FAKE, REAL
 from stress.detectors.detector import Detector
 from stress.evaluation.metrics import Array
@@ -21,7 +22,7 @@ from stress.study import overlap
 from stress.study.ablation import ablation
 from stress.study.contributions import Head, contributions
 from stress.study.models import untrained
-from stress.study.resampled import Resampled
+from stress.study.resampled import Resampled, room
 from stress.study.settings import StudySettings
 from stress.study.units import CutNetwork
 
@@ -66,31 +67,52 @@ class Samples:
         return np.flatnonzero(np.isin(self.clip, clips))
 
 
-def sample(cut: CutNetwork, asked: Mapping[str, Sequence[Crops]], limit: int) -> Samples:
-    """Run the first part of a network on the frames of every data set, thinned evenly within clips to about ``limit``.
+def sample(cut: CutNetwork, asked: Mapping[str, Sequence[Crops]], limit: int, values: int) -> Samples:
+    """Run the first part of a network on the frames of every data set, thinned evenly.
+
+    Memory is bounded. Units' values are ``limit`` x units float32 numbers a data set at most. Clips of a data set are
+    ``limit`` at most, and no more than :func:`stress.study.resampled.room` has place for, each being in two groups
+    (all, and fakes or reals): with 2048 units, 4 values and five data sets, 689. What is left out is spread evenly over
+    people and labels, alike in data sets of the same clips; but one fake and one real stay, whatever the bounds.
 
     Args:
         cut: The network.
         asked: Data set -> clips.
         limit: Most frames of a data set.
+        values: That each unit is to be set to.
     """
+    units = cut.hidden(next(item for crops in asked.values() for item in crops).images[:1]).shape[1]
+    most = min(limit, room(units, values) // (2 * len(asked)))
     hidden: list[torch.Tensor] = []
     clips: list[Crops] = []
     clip, frame, dataset = [], [], []
     for number, crops in enumerate(asked.values()):
-        every = max(1, -(-sum(len(item.frames) for item in crops) // limit))
-        for item in crops:
+        kept = _thinned(crops, most)
+        most_frames = max(limit, len(kept))
+        every = next(k for k in count_from(1) if sum(-(-len(item.frames) // k) for item in kept) <= most_frames)
+        for item in kept:
             hidden.append(cut.hidden(item.images[::every]))
             clip += [len(clips)] * len(hidden[-1])
             frame += item.frames[::every].tolist()
             clips.append(item)
             dataset.append(number)
-    values = torch.cat(hidden)
-    head = Head(logit=cut.logit, affine=cut.affine(values))
+    joined = torch.cat(hidden)
+    head = Head(logit=cut.logit, affine=cut.affine(joined))
     return Samples(
-        head=head, hidden=values, clip=np.array(clip), frame=np.array(frame), clips=clips, dataset=np.array(dataset),
+        head=head, hidden=joined, clip=np.array(clip), frame=np.array(frame), clips=clips, dataset=np.array(dataset),
         names=list(asked),
     )  # fmt: skip
+
+
+def _thinned(crops: Sequence[Crops], most: int) -> list[Crops]:
+    """At most so many clips (but one of each label), of each label evenly spaced by people, in the order given."""
+    kept: list[int] = []
+    for label in (FAKE, REAL):
+        mine = [i for i, item in enumerate(crops) if item.clip.label == label]
+        mine.sort(key=lambda i: crops[i].clip.people)
+        share = max(1, most * len(mine) // len(crops))
+        kept += [mine[j] for j in evenly_spaced(len(mine), share)]
+    return [crops[i] for i in sorted(kept)]
 
 
 def neuron_study(
@@ -118,7 +140,7 @@ def neuron_study(
     if len(asked) < 2:
         raise UserError("Contributions of units are compared between data sets; there is one only.")
     cut = CutNetwork(detector, units_into)
-    found = sample(cut, asked, settings.samples)
+    found = sample(cut, asked, settings.samples, settings.values)
     n, count = found.hidden.shape[1], found.hidden.shape[1] // 2
     generator = np.random.default_rng([settings.seed, 4])
     number = len(asked)
@@ -257,7 +279,7 @@ def _untrained(
     try:
         start = untrained(detector.card.architecture, seed=settings.seed, device=str(detector.device),
                           input_size=detector.card.input_size)  # fmt: skip
-        found = sample(CutNetwork(start, units_into), asked, settings.samples)
+        found = sample(CutNetwork(start, units_into), asked, settings.samples, settings.values)
     except UserError:
         return None
     if found.hidden.shape[1] < count:

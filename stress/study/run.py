@@ -29,6 +29,7 @@ from stress.study.models import Model, Workshop, describe, untrained
 from stress.study.neurons import neuron_study
 from stress.study.people import Division, divide
 from stress.study.settings import StudySettings
+from stress.study.trouble import reason_of
 
 FORMAT = "faceswap-hq study"
 VERSION = 1
@@ -306,12 +307,11 @@ class _Study:
 
     @contextmanager
     def _guarded(self, what: str) -> Iterator[None]:
-        """A part that fails is named with its reason."""
+        """A part that fails is named with its reason; a full disk ends the study."""
         try:
             yield
-        except (UserError, RuntimeError, MemoryError) as error:
-            reason = error.message if isinstance(error, UserError) else (str(error).splitlines() or ["failed"])[0]
-            self._fail(what, reason)
+        except Exception as error:  # whatever a foreign network does
+            self._fail(what, reason_of(error))
 
     def _fail(self, what: str, reason: str) -> None:
         self._failures.append({"what": what, "reason": reason})

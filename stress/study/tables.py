@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from faceswap_hq.files import write_bytes, write_json
+from stress.report.tidy import unformulaic
 from stress.study.heat_maps import BINS
 
 _ENDS = ("value", "low", "high")
@@ -147,10 +148,7 @@ def _csv(rows: Sequence[Mapping[str, Any]]) -> str:
     out = io.StringIO()
     writer = csv.DictWriter(out, list(rows[0]), lineterminator="\n")
     writer.writeheader()
-    writer.writerows({name: _harmless(value) for name, value in row.items()} for row in rows)
+    writer.writerows(
+        {name: unformulaic(value) if isinstance(value, str) else value for name, value in row.items()} for row in rows
+    )
     return out.getvalue()
-
-
-def _harmless(value: Any) -> Any:
-    """A spreadsheet takes a text that begins so for a formula."""
-    return f"'{value}" if isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t", "\r") else value

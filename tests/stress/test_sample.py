@@ -128,6 +128,7 @@ def test_what_was_ranked_before_is_not_ranked_again_and_thresholds_still_count(m
     assert (first[0]["detection_rate"] > 0).all()
     found.metrics([one], weights + 1)
     assert len(ranked) == 3
+    assert repr(found) == repr(Bootstrap(resamples=200, confidence=0.95, seed=0))  # names of what is kept rest on it
 
 
 def test_strategies_share_what_was_ranked_before(monkeypatch):

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import errno
 import json
 import re
 import shutil
@@ -16,7 +17,10 @@ from faceswap_hq.errors import UserError
 from faceswap_hq.faces import landmarks
 from stress.cli import main
 from stress.detectors import new_detector, save_detector
-from stress.study.augmentation import StudyRecipe, choose, first_training
+from stress.evaluation import out_of_fold
+from stress.study import tables
+from stress.study.augmentation import StudyRecipe, first_training
+from stress.study.models import Workshop
 from stress.study.people import divide
 from stress.study.settings import StudySettings, load_settings
 from stress.training import TrainSettings, train
@@ -191,6 +195,89 @@ def test_a_part_that_fails_is_named_and_the_others_go_on(folders, capsys, monkey
     assert "it is not possible" in (folders / "out/study.html").read_text()
 
 
+@pytest.mark.parametrize("error", [ValueError("bad\nworse"), OSError("bad"), TypeError("bad"), KeyError("bad")])
+def test_one_bad_network_does_not_end_the_study(folders, capsys, monkeypatch, error):
+    _ready(folders)
+    asked = Workshop.scores
+
+    def fails(self, model, *arguments):
+        if model.name == "ready":
+            raise error
+        return asked(self, model, *arguments)
+
+    monkeypatch.setattr(Workshop, "scores", fails)
+    assert main(f"{STUDY} --parts zero-shot".split()) == 2
+    found = json.loads((folders / "out/study.json").read_text())
+    assert found["complete"]
+    assert {row["network"] for row in found["zero_shot"]} == {"small_cnn"}
+    (failure,) = found["failures"]
+    assert failure["what"] == "ready, zero-shot"
+    assert failure["reason"].strip("'") == "bad"
+
+
+def test_a_full_disk_ends_the_study(folders, capsys, monkeypatch):
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, "No space left on device", "x")
+
+    monkeypatch.setattr(Workshop, "scores", full)
+    assert main(f"{COMMON} --parts zero-shot".split()) == 1
+    assert "the disk is full" in capsys.readouterr().err
+
+
+def test_a_clip_that_fails_is_tried_and_named_again_on_resume(folders, capsys, monkeypatch):
+    score = out_of_fold.score_clips
+
+    class Fails:
+        def __init__(self, detector):
+            self.card, self._detector, self._calls = detector.card, detector, 0
+
+        def fake_probability(self, images):
+            self._calls += 1
+            if self._calls == 1:
+                raise ValueError("no number")
+            return self._detector.fake_probability(images)
+
+    def first_fails(detector, crops, *, group, **options):
+        return score(Fails(detector) if group == "one" else detector, crops, group=group, **options)
+
+    command = f"{COMMON} --parts zero-shot,few-shot,heat-maps --approaches merge".split()
+    monkeypatch.setattr("stress.study.models.score_clips", first_fails)
+    runs = []
+    for _ in range(2):
+        assert main(command) == 2
+        runs.append(json.loads((folders / "out/study.json").read_text()))
+    assert len(runs[0]["failures"]) == 2  # by the network itself, and after it was augmented
+    assert runs[1]["failures"] == runs[0]["failures"]
+    assert {row["group"] for row in runs[0]["heat_maps"]} == {"augmented by three"}
+    monkeypatch.setattr("stress.study.models.score_clips", score)
+    assert main(command) == 0, capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("option", "seed"), [("", 3), ("--seed 0", 0), ("--seed 5", 5)])
+def test_the_seed_of_the_command_line_goes_before_that_of_the_settings(tmp_path, monkeypatch, option, seed):
+    (tmp_path / "mine.yaml").write_text("seed: 3")
+    given = []
+
+    def stop(what, output, settings, **_):
+        given.append(settings)
+        raise KeyboardInterrupt
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("stress.study.run.run_study", stop)
+    main(f"study --datasets one=a:b --archs small_cnn --config mine.yaml {option}".split())
+    assert [settings.seed for settings in given] == [seed]
+
+
+def test_no_text_of_a_table_is_a_formula(tmp_path):
+    names = ["=1+1", "＝1+1", " =1+1", "\n=1+1", "plain"]
+    nothing = {name: [] for name in ("zero_shot", "few_shot", "heat_maps", "neurons")}
+    tables.write(nothing, tables.unit_rows("-net", names, [[-0.5]] * 5), tmp_path, page=False)
+    with (tmp_path / "units.csv").open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["dataset"] for row in rows] == [*(f"'{name}" for name in names[:4]), "plain"]
+    assert {(row["network"], row["contribution"]) for row in rows} == {("'-net", "-0.5")}
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -240,20 +327,6 @@ def test_nobody_tested_in_one_data_set_is_learned_from_in_another():
     assert everybody.test["one"] == one
     with pytest.raises(UserError, match="data set two"):
         divide({"one": one, "two": one[:2]})
-
-
-def test_fewer_clips_are_among_more_and_their_reals_come_first():
-    clips = crops(8, artefact=0, frames=1)
-    for seed in range(5):
-        before: set[int] = set()
-        for count in (1, 2, 5, 8):
-            chosen = choose(clips, count, seed)
-            fakes, reals = ({item.clip.source_clip for item in chosen if item.clip.label == k} for k in (1, 0))
-            assert len(fakes) == count
-            assert fakes == reals
-            assert before <= {id(item) for item in chosen}
-            before = {id(item) for item in chosen}
-    assert len(choose(clips, 99, 0)) == 16
 
 
 def test_the_squared_error_is_what_the_published_meso_networks_go_down():

@@ -11,9 +11,11 @@ from stress.detectors import Detector, new_detector
 from stress.detectors.zoo import default_card
 from stress.study.ablation import with_units
 from stress.study.contributions import Head, contributions, mean_outputs, settings_of, value_range
+from stress.study.neurons import sample
 from stress.study.overlap import against_chance, chance, exchanged, halves, top
-from stress.study.resampled import Resampled
+from stress.study.resampled import Resampled, room
 from stress.study.units import CutNetwork
+from tests.stress.synthetic import crops
 
 
 class _Perceptron(nn.Module):
@@ -241,3 +243,39 @@ def test_weighted_clips_contribute_as_if_each_were_there_so_often(mode):
     np.testing.assert_allclose(found[0], wanted[0], atol=1e-6)
     np.testing.assert_allclose(found, wanted, atol=0.01 * wanted.max())
     assert np.ptp(wanted, axis=0).max() > 0.1 * wanted.max()
+
+
+def test_memory_of_units_is_bounded_and_both_labels_and_all_people_are_kept_evenly(monkeypatch):
+    cut = CutNetwork(_detector(_Perceptron()))
+    clips = crops(20, artefact=9, size=128, frames=5)
+    asked = {"one": clips, "two": clips[::-1]}
+
+    def sizes(limit):
+        found = sample(cut, asked, limit, 4)
+        for d in (0, 1):
+            mine = np.flatnonzero(found.dataset == d)
+            labels = found.labels[mine]
+            yield len(mine), len(found.rows(mine)), int(labels.sum()), {found.cells[i] for i in mine}
+
+    assert [part[:3] for part in sizes(200)] == [(40, 200, 20)] * 2
+    assert [part[:3] for part in sizes(100)] == [(40, 80, 20)] * 2
+    one, two = sizes(10)
+    assert one == two
+    assert one[:3] == (10, 10, 5)
+    assert [part[:3] for part in sizes(1)] == [(2, 2, 1)] * 2
+    lone = sample(cut, {"one": [clips[0], *clips[1::2]], "two": clips}, 4, 4)
+    assert lone.labels[lone.dataset == 0].tolist().count(0) == 1
+    monkeypatch.setattr("stress.study.resampled.MOST", 4 * 8 * 5 * 19)
+    assert room(5, 4) == 32
+    assert [part[:3] for part in sizes(200)] == [(8, 40, 4)] * 2
+
+
+def test_resampled_contributions_keep_their_digits_however_small_they_are():
+    """Beside an answer near 1 they are far below what float32 resolves there."""
+    generator = np.random.default_rng(0)
+    hidden = torch.from_numpy(generator.random((40, 6), np.float32))
+    weights = torch.tensor([1e-5, 2e-5, 0.0, 1e-3, 5e-4, 1e-2], dtype=torch.float64)
+    head = Head(logit=lambda h: (h.double() @ weights + 9).float(), affine=(weights, torch.tensor(9.0)))
+    found = Resampled(head, hidden, np.repeat(np.arange(8), 5), values=4, mode="corrected").amounts(np.ones((1, 8)))
+    np.testing.assert_allclose(found[0], contributions(head, hidden), rtol=1e-4)
+    assert found[0, 2] == 0
