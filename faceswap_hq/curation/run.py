@@ -69,6 +69,7 @@ def run(curation: Curation, tools: Tools | None = None) -> list[Judged]:
         rejected = {(i.entry["source"]["person"], i.entry["target"]["person"]) for i in order if not i.verdict.accepted}
         waiting = [pair for pair in waiting if (pair.source, pair.target) in rejected]
         tools.say(f"round {number}: {sum(i.verdict.accepted for i in order)} of {len(order)} fakes are accepted")
+        publish.publish_settings(curation.out)
         if not waiting:
             break
     _write(curation, order, models, failed)
