@@ -4,7 +4,9 @@
 
 ``DIR`` of the cast holds a clip of each person. OUT/METHOD/ is what ``stress-test --fakes`` takes: fakes, their
 matched reals, a manifest. Nobody is in two groups, and a fake shows people of one group only; ``groups.json`` says who
-is where. What is there already, made of the same clips in the same way, is kept. Without ``--model`` a model of the
+is where. What is there already, made of the same clips in the same way, is kept; what a method's folder holds beside
+that, of other frames or pairs, is removed. Where the cast has a ``consent.yaml`` (see ``faceswap-hq curate``), it goes
+into credentials and manifest. Without ``--model`` a model of the
 whole cast is trained under OUT; one shared encoder then knows both groups' people, but no detector sees it.
 
 Everything is made of real people's footage: OUT must lie outside this repository.
@@ -26,6 +28,8 @@ from self_blended_data import write_self_blended
 
 from blending import PRESETS, settings_to_dict
 from faceswap_hq import console, extract, facesets, fakes, files, media
+from faceswap_hq.curation import consent
+from faceswap_hq.errors import UserError
 from faceswap_hq.faces.mesh import FACE_POINTS
 from faceswap_hq.methods.expression import Driving, ExpressionSwap, open_expression, watch_driver
 from faceswap_hq.methods.mesh import open_mesh
@@ -68,26 +72,50 @@ def ordered_pairs(people: list[str], most: int | None) -> list[tuple[str, str]]:
     return pairs[:most]
 
 
-def stretch(clip: Path, start: int, count: int) -> tuple[int, int]:
-    """So many frames of a clip from ``start``; what does not fit is taken from the clip's end."""
-    length = media.probe(clip).frames or start + count
-    stop = min(start + count, length)
-    return max(0, min(start, stop - count)), stop
+def stretches(clip: Path, start: int, frames: int, count: int) -> list[tuple[int, int]]:
+    """So many stretches of a clip, one after the other from ``start``; a clip that tells no length is believed.
+
+    Raises:
+        SystemExit: If the clip is too short for them.
+    """
+    length, needed = media.probe(clip).frames, start + count * frames
+    if length is not None and length < needed:
+        raise SystemExit(
+            f"{clip} has {length} frames; {count} pairs of {frames} frames from frame {start} on need {needed}."
+            " Give a longer clip, or fewer --frames or --pairs."
+        )
+    return [(first, first + frames) for first in range(start, needed, frames)]
+
+
+def consent_of(cast: Path, people: list[str]) -> dict[str, dict[str, str]]:
+    """Person ► what ``consent.yaml`` says of them; nothing where there is no such file."""
+    if not (cast / consent.FILE).exists():
+        return {}
+    return {name: found.facts() for name, found in consent.read_consent(cast, people).items()}
+
+
+def identifier(swap: fakes.Method, pair: Pair) -> str:
+    """Name of the fake of a pair."""
+    return fakes.identifier(pair.target, swap.source, swap.target, pair.frames, swap.joint)
 
 
 def made(swap: fakes.Method, pair: Pair, out: Path) -> bool:
-    """Whether this very fake is in ``out`` already: same clips, frames, method, weights and blending, and its files."""
+    """Whether this very fake is in ``out`` already: same clips, frames, method, weights, blending and consent."""
+    people = {
+        role: {"person": name} | ({"consent": dict(swap.consent[name])} if name in swap.consent else {})
+        for role, name in (("source", swap.source), ("target", swap.target))
+    }
     wanted = {
-        "source": {"person": swap.source},
+        "id": identifier(swap, pair),
+        "source": people["source"],
+        "target": people["target"] | {"clip": pair.target.name, "sha256": files.sha256_file(pair.target)},
         "blending": settings_to_dict(swap.settings.blend),
         "frames": list(pair.frames),
         **swap.made_with(),
     }
     for entry in fakes.Manifest(out).read():
         if all(entry.get(key) == value for key, value in wanted.items()):
-            same = entry["target"]["sha256"] == files.sha256_file(pair.target)
-            if same and all((out / entry[kind]).is_file() for kind in ("fake", "real")):
-                return True
+            return all((out / entry[kind]).is_file() for kind in ("fake", "real"))
     return False
 
 
@@ -156,18 +184,39 @@ def self_blended(folder: Path, out: Path) -> None:
         folder: What another method made, with its manifest.
         out: Folder to make.
     """
-    reals = {entry["real"]: entry["target"]["person"] for entry in fakes.Manifest(folder).read()}
-    write_self_blended([(folder / name, who) for name, who in sorted(reals.items())], out)
+    reals = {entry["real"]: entry["target"] for entry in fakes.Manifest(folder).read()}
+    agreed = {target["person"]: target["consent"] for target in reals.values() if "consent" in target}
+    write_self_blended([(folder / name, target["person"]) for name, target in sorted(reals.items())], out, agreed)
 
 
 def pairs_of(people: dict[str, Path], options: argparse.Namespace) -> list[Pair]:
-    """The pairs of a group; every pair of a target has the next frames of the target's clip."""
-    found, taken = [], Counter[str]()
-    for a, b in ordered_pairs(list(people), options.pairs):
-        start = options.start + taken[b] * options.frames
-        found.append(Pair(source=people[a], target=people[b], frames=stretch(people[b], start, options.frames)))
-        taken[b] += 1
-    return found
+    """The pairs of a group; every pair of a target has the next frames of the target's clip.
+
+    Raises:
+        SystemExit: If a clip is too short.
+    """
+    named = ordered_pairs(list(people), options.pairs)
+    parts = {
+        name: iter(stretches(people[name], options.start, options.frames, count))
+        for name, count in Counter(b for _, b in named).items()
+    }
+    return [Pair(source=people[a], target=people[b], frames=next(parts[b])) for a, b in named]
+
+
+def record(groups: dict[str, list[str]], pairs: dict[str, list[Pair]], methods: list[str], path: Path) -> None:
+    """Write ``groups.json``; methods that it names already stay, if they were made of the same pairs and frames."""
+    plan = {
+        "groups": groups,
+        "pairs": {
+            group: [[pair.source.stem, pair.target.stem, *pair.frames] for pair in mine]
+            for group, mine in pairs.items()
+        },
+    }
+    before = files.read_json(path) if path.exists() else {}
+    if any(before.get(key) != value for key, value in plan.items()):
+        before = {}
+    every = list(dict.fromkeys([*before.get("methods", []), *methods]))
+    common.finish({"format": "faceswap-hq methods data", "version": 1, **plan, "methods": every}, path)
 
 
 def main() -> None:
@@ -196,32 +245,32 @@ def main() -> None:
     if unknown := sorted(set(chosen) - {*known, "self-blended"}):
         parser.error(f"no method is called {', '.join(unknown)}; there are {', '.join(known)}, self-blended")
     pairs = {group: pairs_of({name: clips[name] for name in people}, options) for group, people in groups.items()}
+    agreed = consent_of(options.cast, list(clips))
     drivers: dict[Path, Driving] = {}
     for method in chosen:
+        out = options.out / method
         if method == "self-blended":
-            self_blended(options.out / chosen[0], options.out / method)
+            self_blended(options.out / chosen[0], out)
             continue
-        for mine in pairs.values():
-            out = options.out / method
-            blend, opened = known[method]
-            for pair in mine:
-                swap = opened(pair, RenderSettings(blend=PRESETS[blend], frames=pair.frames))
-                name = f"{method}: {swap.source} {swap.joint} {swap.target}"
-                if made(swap, pair, out):
-                    print(f"{name}: there already", file=sys.stderr)
-                    continue
-                counts = fakes.render_pair(pair.target, driven(swap, pair.source, drivers), out)[1]
-                print(f"{name}: {counts.swapped} of {counts.frames} frames", file=sys.stderr)
-    common.finish(
-        {
-            "format": "faceswap-hq methods data", "version": 1, "groups": groups,
-            "pairs": {group: [[pair.source.stem, pair.target.stem, *pair.frames] for pair in mine]
-                      for group, mine in pairs.items()},
-            "methods": chosen,
-        },
-        options.out / "groups.json",
-    )  # fmt: skip
+        blend, opened = known[method]
+        planned = set()
+        for pair in (pair for mine in pairs.values() for pair in mine):
+            swap = replace(opened(pair, RenderSettings(blend=PRESETS[blend], frames=pair.frames)), consent=agreed)
+            planned.add(identifier(swap, pair))
+            name = f"{method}: {swap.source} {swap.joint} {swap.target}"
+            if made(swap, pair, out):
+                print(f"{name}: there already", file=sys.stderr)
+                continue
+            counts = fakes.render_pair(pair.target, driven(swap, pair.source, drivers), out)[1]
+            print(f"{name}: {counts.swapped} of {counts.frames} frames", file=sys.stderr)
+        if dropped := fakes.Manifest(out).keep(planned):
+            print(f"{method}: {dropped} fakes of earlier runs, not of this one's pairs and frames, removed",
+                  file=sys.stderr)  # fmt: skip
+    record(groups, pairs, chosen, options.out / "groups.json")
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except UserError as error:
+        raise SystemExit(str(error)) from None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import re
 from collections import defaultdict
+from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -258,5 +259,23 @@ class Manifest:
         """Add an entry, or replace the one with the same ``id``; safe against another render doing the same."""
         with files.lock_beside(self.path):
             entries = [old for old in self.read() if old.get("id") != entry["id"]] + [entry]
-            value = {"format": FORMAT, "version": VERSION, "toolkit": faceswap_hq.__version__, "entries": entries}
-            files.write_json(self.path, value)
+            self._write(entries)
+
+    def keep(self, ids: Collection[str]) -> int:
+        """Take all other entries out, and then their files away; returns how many there were."""
+        with files.lock_beside(self.path):
+            entries = self.read()
+            staying = [entry for entry in entries if entry.get("id") in ids]
+            if len(staying) == len(entries):
+                return 0
+            self._write(staying)
+        for entry in entries:
+            for kind in entry.get("sha256", ()) if entry not in staying else ():
+                path = self.path.parent / entry[kind]
+                path.unlink(missing_ok=True)
+                provenance.sidecar_path(path).unlink(missing_ok=True)
+        return len(entries) - len(staying)
+
+    def _write(self, entries: list[dict[str, Any]]) -> None:
+        value = {"format": FORMAT, "version": VERSION, "toolkit": faceswap_hq.__version__, "entries": entries}
+        files.write_json(self.path, value)

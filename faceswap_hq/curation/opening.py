@@ -177,7 +177,7 @@ def open_curation(
     known = list(sources) if model is None else list(load_model(model)[1].people)
     work = out / publish.WORK
     publish.clean(out)
-    files.write_yaml(out / publish.SETTINGS, report.settings_dict(folder, settings, thresholds, model, identity))
+    files.write_yaml(work / publish.SETTINGS, report.settings_dict(folder, settings, thresholds, model, identity))
     cast = extract_cast(folder, sources, consent, work, settings, tools)
     pairs = make_plan(cast, work, settings, thresholds, known)
     return Curation(

@@ -191,6 +191,14 @@ def clean(work: Path) -> None:
             shutil.rmtree(part) if part.is_dir() else part.unlink(missing_ok=True)
 
 
+def publish_settings(out: Path) -> None:
+    """Let ``out/curation.yaml`` be that of the run that has just published.
+
+    Until then it lies under ``work/``: a plan, or a run that fails early, says nothing of what is in ``out/``.
+    """
+    files.write_bytes(out / SETTINGS, (out / WORK / SETTINGS).read_bytes())
+
+
 def check_folder(out: Path) -> None:
     """Refuse a directory that holds something other than an earlier curation.
 
@@ -199,5 +207,6 @@ def check_folder(out: Path) -> None:
     """
     if out.exists() and not out.is_dir():
         raise UserError(f"{out} is a file.", "Choose another directory with -o.")
-    if out.is_dir() and not (out / SETTINGS).exists() and any(p.name[0] != "." for p in out.iterdir()):
+    known = any((place / SETTINGS).exists() for place in (out, out / WORK))
+    if out.is_dir() and not known and any(p.name[0] != "." for p in out.iterdir()):
         raise UserError(f"{out} exists and is not of an earlier curation.", "Choose another directory with -o.")

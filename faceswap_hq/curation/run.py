@@ -74,6 +74,7 @@ def run(curation: Curation, tools: Tools | None = None) -> list[Judged]:
         }
         waiting = [pair for pair in waiting if (pair.source, pair.target) in rejected]
         tools.say(f"round {number}: {sum(i.verdict.accepted for i in order)} of {len(order)} fakes are accepted")
+        publish.publish_settings(curation.out)
         if not waiting:
             break
     _warn_of_changed(order, kept, tools)

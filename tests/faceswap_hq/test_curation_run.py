@@ -7,11 +7,13 @@ import hashlib
 import json
 import random
 import shutil
+from pathlib import Path
 
 import pytest
 
 from faceswap_hq import fakes, files, provenance
 from faceswap_hq.curation import records
+from faceswap_hq.curation.tasks import TrainTask
 from faceswap_hq.curation.thresholds import Criterion, Thresholds
 from faceswap_hq.errors import UserError
 from faceswap_hq.faceset import read_faceset
@@ -21,6 +23,11 @@ from tests.faceswap_hq.curated import curated, manifest, unscored
 from tests.faceswap_hq.helpers import killed, leftovers, tree
 
 PAIRS = {("anna", "ben"), ("ben", "anna")}
+
+
+def published(out: Path) -> dict[str, bytes]:
+    """Everything in ``out/`` but the work directory."""
+    return {name: data for name, data in tree(out).items() if not name.startswith("work/")}
 
 
 class TestWhatIsPublished:
@@ -143,6 +150,17 @@ class TestAgain:
         assert set(manifest(out)) == PAIRS
         assert counted == []
 
+    def test_a_run_that_fails_before_it_publishes_leaves_what_is_published_as_it_is(self, cast, seams, monkeypatch):
+        before = published(cast.parent / "out")
+
+        def refuse(self, tools):
+            raise UserError("nobody can be trained")
+
+        monkeypatch.setattr(TrainTask, "work", refuse)
+        with pytest.raises(UserError, match="nobody"):
+            curated(cast, seed=7)
+        assert published(cast.parent / "out") == before
+
     @pytest.mark.parametrize("failure", [OSError(errno.ENOSPC, "No space left on device"), KeyboardInterrupt()])
     def test_an_interruption_loses_the_clip_in_hand_alone(self, cast, seams, counted, monkeypatch, failure):
         out = unscored(cast)
@@ -189,6 +207,17 @@ class TestCommand:
         assert code == 0
         assert "2 of 2 pairs" in out
         assert counted == []
+
+    def test_a_plan_leaves_what_is_published_as_it_is_and_can_be_carried_out(self, cast, run, seams):
+        options = ["--preset", cast.parent / "small.yaml", "--steps", 2, "--blend", "none", "--device", "cpu"]
+        before = published(cast.parent / "out")
+        assert run("curate", cast, "-o", cast.parent / "out", "--plan", "--seed", 7, *options)[0] == 0
+        assert published(cast.parent / "out") == before
+        new = cast.parent / "new"
+        assert run("curate", cast, "-o", new, "--plan", *options)[0] == 0
+        assert published(new) == {}
+        assert run("curate", cast, "-o", new, "--retrain-rounds", 0, *options)[0] == 0
+        assert {"curation.yaml", "SHA256SUMS"} <= set(published(new))
 
     def test_with_a_model_given(self, cast, run, seams, trained):
         before = tree(trained)
