@@ -132,7 +132,7 @@ def stream_crops(
         clips: Clips to read.
         card: As for :func:`crop_clips`.
         frames_per_clip: Frames to take from each clip, spread over its whole length.
-        workers: Clips worked on at a time; None takes the number of cores, at most 8.
+        workers: Clips worked on at a time; None takes twice the number of cores, at most 8.
         faces: ``followed``: one person's, through the clip; ``large``: in each frame all whose box has at least half
             the area of the largest one's.
 
@@ -144,7 +144,7 @@ def stream_crops(
     """
     if faces not in FACES:
         raise ValueError(f"faces is {' or '.join(FACES)}, not {faces!r}")
-    workers = workers or min(_cores(), _MAX_WORKERS)
+    workers = workers or min(2 * _cores(), _MAX_WORKERS)  # a thread waits for its finder at times
     finders = Finders()
     stop = threading.Event()
     waiting: deque[Future[Crops | Excluded]] = deque()
