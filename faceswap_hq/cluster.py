@@ -102,7 +102,7 @@ class RayEngine:
         Raises:
             UserError: If no machine has it.
         """
-        gpus = kind != "extract" and self._device in (None, "auto", "cuda") and any(map(_gpus, self._machines))
+        gpus = kind != "extract" and (self._device or "auto").startswith(("auto", "cuda")) and any(map(_gpus, self._machines))
         most = max((node.get("CPU", 0) for node in self._machines if not gpus or _gpus(node)), default=0)
         usual = Needs(cpus=max(1, min(8, most)) if kind == "train" else 1, gpus=float(gpus))
         found = self._needs.get(kind, usual)
