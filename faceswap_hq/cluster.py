@@ -16,7 +16,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -54,7 +54,7 @@ class _Order:
     version: str
     threads: int
     device: str | None
-    key: SigningKey | None = field(repr=False)
+    key: SigningKey | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,7 +102,8 @@ class RayEngine:
         Raises:
             UserError: If no machine has it.
         """
-        gpus = kind != "extract" and (self._device or "auto").startswith(("auto", "cuda")) and any(map(_gpus, self._machines))
+        wished = kind != "extract" and (self._device or "auto").startswith(("auto", "cuda"))
+        gpus = wished and any(map(_gpus, self._machines))
         most = max((node.get("CPU", 0) for node in self._machines if not gpus or _gpus(node)), default=0)
         usual = Needs(cpus=max(1, min(8, most)) if kind == "train" else 1, gpus=float(gpus))
         found = self._needs.get(kind, usual)

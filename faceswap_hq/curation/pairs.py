@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from faceswap_hq.curation.records import perform
+from faceswap_hq.curation.records import perform, perform_alone
 from faceswap_hq.curation.tasks import RenderTask, ScoreTask
 from faceswap_hq.engines import Tools
 
@@ -41,7 +41,7 @@ def make(task: PairTask, tools: Tools) -> Made | str:
     """Render and score a pair; or why it cannot be rendered."""
     render = task.render
     tools.say(f"{task.place}: {render.source} onto {render.target}")
-    rendered = perform(render, tools)
+    rendered = perform_alone(render, tools)
     entry = rendered["entry"]
     if entry is None:
         tools.warn(f"{render.source} onto {render.target} cannot be rendered: {rendered['error']}")

@@ -43,18 +43,26 @@ class Task(Protocol):
 def perform(task: Task, tools: Tools) -> dict[str, Any]:
     """The task's result: what is on record if nothing that it depends on has changed, else made anew and recorded.
 
-    ``seconds``, the time that the work took, is added to it. Of two processes with the same task (a cluster gives it to
-    a second one when it takes the first for dead) the later waits, and finds what the first has done.
+    ``seconds``, the time that the work took, is added to it.
     """
     key = task.key()
-    with files.lock_beside(task.record):
-        if (result := recall(Path(task.record), key)) is not None and task.whole(result):
-            return result
-        started = time.monotonic()
-        result = task.work(tools)
-        result["seconds"] = round(time.monotonic() - started, 3)
-        files.write_json(task.record, {"key": key, "result": result})
+    if (result := recall(Path(task.record), key)) is not None and task.whole(result):
+        return result
+    started = time.monotonic()
+    result = task.work(tools)
+    result["seconds"] = round(time.monotonic() - started, 3)
+    files.write_json(task.record, {"key": key, "result": result})
     return result
+
+
+def perform_alone(task: Task, tools: Tools) -> dict[str, Any]:
+    """:func:`perform`, for tasks that write more than one file.
+
+    Of two processes with the same task (a cluster gives it to a second one when it takes the first for dead) the later
+    waits, and finds what the first has done.
+    """
+    with files.lock_beside(task.record):
+        return perform(task, tools)
 
 
 def perform_or_why(task: Task, tools: Tools) -> dict[str, Any] | str:

@@ -13,7 +13,7 @@ from faceswap_hq.curation.opening import Curation, train_settings
 from faceswap_hq.curation.pairs import Made, PairTask, make
 from faceswap_hq.curation.plan import Pair
 from faceswap_hq.curation.publish import Judged
-from faceswap_hq.curation.records import perform
+from faceswap_hq.curation.records import perform_alone
 from faceswap_hq.curation.tasks import RenderTask, TrainTask
 from faceswap_hq.curation.thresholds import better, judge
 from faceswap_hq.engines import Engine, LocalEngine, Tools, in_order
@@ -109,7 +109,7 @@ def _model(
         settings=to_dict(training), steps=steps, minutes=minutes,
         begin=None if before is None else str(before.path), begin_sha256="" if before is None else before.sha256,
     )  # fmt: skip
-    (made,) = in_order(engine.map(perform, [task], tools, "train"))
+    (made,) = in_order(engine.map(perform_alone, [task], tools, "train"))
     return Model(
         path=Path(task.model), sha256=made["sha256"], people=tuple(names), step=made["step"],
         settings=read_config(Path(task.model))[0],  # with the precision that was found to be the fastest
