@@ -26,6 +26,8 @@ import common
 SECONDS, SIZE, PEOPLE = 6.0, 480, 4
 RENDERED = 75
 """Frames of the fake that is measured."""
+TRAINED = 300
+"""Steps of the model that renders it: of one that has learned nothing, masks are specks, and blending takes minutes."""
 MINUTES = 1.0
 """Assumed: footage of a person."""
 FAKE_SECONDS, RATE = 10.0, 25.0
@@ -70,7 +72,7 @@ def measure(work: Path, preset: str, repeats: int) -> dict[str, float]:
         found, paths = extraction(clips, folder)
         people = [read_faceset(path) for path in paths]
         found |= training(people, preset, folder)
-        found |= fakes(clips, folder)
+        found |= fakes(clips, rendering_model(people, preset, work), folder)
         found |= scanning(clips)
         rounds.append(found)
         print(json.dumps(found), flush=True)
@@ -120,7 +122,17 @@ def training(people: list[Any], preset: str, folder: Path, steps: int = 8, skip:
     return found
 
 
-def fakes(clips: list[Path], folder: Path) -> dict[str, float]:
+def rendering_model(people: list[Any], preset: str, work: Path) -> Path:
+    """A model of the first two, trained once."""
+    from faceswap_hq.training.loop import Budget, train
+    from faceswap_hq.training.settings import load_preset
+
+    run = work / "model"
+    train(run, people[:2], replace(load_preset(preset), precision="float32"), Budget(steps=TRAINED), device="cpu")
+    return run
+
+
+def fakes(clips: list[Path], model: Path, folder: Path) -> dict[str, float]:
     """A pair: loading the model, rendering, scoring, and what is written of it."""
     from faceswap_hq import fakes as made
     from faceswap_hq import files, quality
@@ -129,13 +141,13 @@ def fakes(clips: list[Path], folder: Path) -> dict[str, float]:
 
     settings = RenderSettings(frames=(0, RENDERED), blend=blend_settings("best"))
     names = [clip.stem for clip in clips]
-    load: dict[int, float] = {}
-    for count in (2, PEOPLE):
-        load[count], swap = cores_used(
-            lambda count=count: made.open_swap(
-                folder / f"model-{count}", settings, source=names[0], target=names[1], device="cpu"
-            )
-        )
+
+    def opened(run: Path) -> Any:
+        return made.open_swap(run, settings, source=names[0], target=names[1], device="cpu")
+
+    opened(model)  # imports
+    load = {count: cores_used(lambda count=count: opened(folder / f"model-{count}"))[0] for count in (2, PEOPLE)}
+    swap = opened(model)
     out = folder / "out"
     used, (entry, _) = cores_used(lambda: made.make_pair(clips[1], swap, out, control=True))
     scored, measured = cores_used(lambda: quality.compare_clips(out / entry["real"], out / entry["fake"]))

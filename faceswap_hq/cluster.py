@@ -168,9 +168,13 @@ def _fetched(reference: Any, kind: str) -> _Answer:
     import ray
 
     lost = (ray.exceptions.WorkerCrashedError, ray.exceptions.NodeDiedError, ray.exceptions.OutOfMemoryError,
-            ray.exceptions.TaskCancelledError, ray.exceptions.ObjectLostError)  # fmt: skip
+            ray.exceptions.ObjectLostError)  # fmt: skip
     try:
         answer: _Answer = ray.get(reference)
+    except ray.exceptions.TaskCancelledError as error:  # not by us: a machine that is switched off asks first
+        raise UserError(
+            f"A worker was told to end in a task of the kind {kind}.", "The same command goes on with what is done."
+        ) from error
     except lost as error:
         why = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise UserError(

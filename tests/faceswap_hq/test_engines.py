@@ -177,12 +177,17 @@ class TestRay:
             break
         assert {number for number, _ in fake_ray.cancelled} == {0, 1}
 
-    @pytest.mark.parametrize("kind", ["WorkerCrashedError", "OutOfMemoryError", "TaskCancelledError"])
-    def test_a_task_that_kills_its_workers_is_given_up_with_advice(self, fake_ray, kind):
+    @pytest.mark.parametrize(
+        ("kind", "said", "advice"),
+        [("WorkerCrashedError", "given up after 3 retries: the worker died", "--needs render="),
+         ("OutOfMemoryError", "given up after 3 retries: the worker died", "--needs render="),
+         ("TaskCancelledError", "told to end", "goes on")],
+    )  # fmt: skip
+    def test_a_task_that_is_lost_for_good_is_named_with_advice(self, fake_ray, kind, said, advice):
         lost = getattr(fake_ray.exceptions, kind)("the worker died\nand more")
-        with pytest.raises(UserError, match="given up after 3 retries: the worker died") as caught:
+        with pytest.raises(UserError, match=said) as caught:
             list(RayEngine({}).map(doubled, [lost], Tools(), "render"))
-        assert "--needs render=" in caught.value.hint
+        assert advice in caught.value.hint
 
     def test_tasks_ask_for_what_they_need(self, fake_ray):
         engine = RayEngine({"render": Needs(cpus=2, gpus=0.25, memory_gib=4)})
