@@ -14,6 +14,17 @@ if TYPE_CHECKING:
 
 Device = Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, mps; default: the best there is.")]
 Backend = Annotated[str, typer.Option(help="Landmark backend: mediapipe (offline) or face-alignment.")]
+EngineName = Annotated[
+    str, typer.Option("--engine", help="Where the work is done: local, or ray (a cluster that shares its files).")
+]
+Address = Annotated[str, typer.Option(help="Of the Ray cluster: auto (that of this machine), or HOST:PORT.")]
+TaskNeeds = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--needs", metavar="KIND=CPUS[:GPUS[:GIB]]",
+        help="What a task of a kind takes on the cluster (extract, train, render, cell, finetune); may be repeated.",
+    ),
+]
 
 
 def find_model(model: Path | None) -> Path:

@@ -26,6 +26,8 @@ from faceswap_hq.planning import Advance, Plan, RenderSettings
 
 BATCH = 8
 """Faces that go through the model at once; also what the pipeline holds between two stages."""
+ENCODER_THREADS = 4
+"""x264's, on every machine: left alone it takes as many as the cores allow, and its pictures depend on that."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -231,12 +233,13 @@ def write_video(
     part = None if plan.whole else (plan.start, plan.stop)
     like = replace(info, width=2 * info.width) if compare else info
     sound = info.path if info.has_audio else None
+    how: dict[str, Any] = {"audio_from": sound, "frames": part, "threads": ENCODER_THREADS}
     written = swapped = 0
     with contextlib.ExitStack() as stack:
-        writer = stack.enter_context(media.VideoWriter(fake, like=like, audio_from=sound, frames=part))
+        writer = stack.enter_context(media.VideoWriter(fake, like=like, **how))
         control = None
         if real is not None:
-            control = stack.enter_context(media.VideoWriter(real, like=info, audio_from=sound, frames=part))
+            control = stack.enter_context(media.VideoWriter(real, like=info, **how))
         exact = None if masks is None else stack.enter_context(MaskWriter(masks))
         for item in frames:
             started = time.perf_counter()

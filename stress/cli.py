@@ -10,6 +10,7 @@ import typer
 
 from faceswap_hq.console import run_app, say, warn
 from faceswap_hq.errors import UserError
+from faceswap_hq.options import Address, EngineName, TaskNeeds
 from stress.cli_study import study
 from stress.cli_train import train
 
@@ -154,6 +155,9 @@ def matrix(
     seeds: Seeds = 3,
     ignore_gate: IgnoreGate = False,
     device: Device = "auto",
+    engine: EngineName = "local",
+    address: Address = "auto",
+    needs: TaskNeeds = None,
     trust_code: TrustCode = False,
 ) -> None:
     """Run many detectors on many data sets; the same command goes on where it was cut off."""
@@ -163,6 +167,8 @@ def matrix(
     _check_output(output)
     from functools import partial
 
+    from faceswap_hq import places
+    from faceswap_hq.engines import Tools, open_engine
     from stress.detectors import load_detector
     from stress.matrix import parse_dataset, run_matrix
     from stress.summary import show_matrix
@@ -179,9 +185,12 @@ def matrix(
             raise UserError(f"Two detectors are called {name}.", "Give one another name: NAME=FILE")
         named[name] = partial(load_detector, path, device=device, trust_code=trust_code)
     sets = [parse_dataset(text) for text in datasets]
-    found = run_matrix(
-        named, sets, output, settings, frames=frames_per_clip, base=base, warn=warn, say=say
-    )
+    folders = (output if output.is_dir() else output.parent, places.cache_dir())
+    tools = Tools(say=say, warn=warn, device=device)
+    with open_engine(engine, tools, address=address, needs=needs or (), folders=folders) as where:
+        found = run_matrix(
+            named, sets, output, settings, frames=frames_per_clip, base=base, warn=warn, say=say, engine=where
+        )
     show_matrix(found)
     say(f"{output / 'matrix.json'}, {output / 'matrix.csv'}, and each experiment under {output / 'cells'}")
     if any("failed" in cell for cell in found["cells"]):

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import hashlib
 import io
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import cv2
 
+from faceswap_hq.engines import Engine, LocalEngine, Tools
 from faceswap_hq.errors import UserError
 from faceswap_hq.files import read_json, write_bytes, write_json
 from stress.data.footage import clips_of
@@ -25,6 +27,8 @@ from stress.report.tidy import unformulaic
 from stress.results import as_record, json_safe, version_of
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from stress.data.footage import Faces
     from stress.detectors import Detector
 
@@ -65,6 +69,36 @@ def parse_dataset(text: str) -> DataSet:
     return DataSet(name=name, fakes=Path(fakes), reals=Path(reals) if colon else None)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Cell:
+    """A detector on a data set, to be done here or in another process.
+
+    Args:
+        detector: Its name in the table.
+        load: How to load it.
+        dataset: What it is tested on.
+        output: The matrix's folder.
+        settings: Of the experiment.
+        frames: To be looked at in each clip.
+        base: The detectors' own kind of data.
+        share: Which of how many parts of its fine-tunings; None for the whole cell.
+    """
+
+    detector: str
+    load: Callable[[], Detector]
+    dataset: DataSet
+    output: Path
+    settings: ExperimentSettings
+    frames: int
+    base: Path | None
+    share: tuple[int, int] | None = None
+
+    @property
+    def folder(self) -> Path:
+        """Where its results lie."""
+        return self.output / "cells" / f"{_plain(self.detector)}--{_plain(self.dataset.name)}"
+
+
 def run_matrix(
     detectors: Mapping[str, Callable[[], Detector]],
     datasets: Sequence[DataSet],
@@ -75,6 +109,7 @@ def run_matrix(
     base: Path | None = None,
     warn: Callable[[str], None] = lambda text: None,
     say: Callable[[str], None] = lambda text: None,
+    engine: Engine | None = None,
 ) -> dict[str, Any]:
     """Run every detector on every data set and write the table.
 
@@ -91,6 +126,8 @@ def run_matrix(
         base: The detectors' own kind of data; by default what each one's card names.
         warn: Told what the person should know.
         say: Told what is going on.
+        engine: Where the cells are done; here by default. Elsewhere a detector is sent as the function that loads it,
+            and where there is room for more tasks than cells, fine-tunings are done apart before the cells gather them.
 
     Returns:
         What ``matrix.json`` holds: ``cells``, one a detector and data set.
@@ -102,53 +139,79 @@ def run_matrix(
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
             raise UserError(f"Two {what} are called {twice[0]}.", "Give one another name: NAME=...")
-    cells = []
-    for name, load in detectors.items():
-        detector: Detector | UserError
-        try:
-            detector = load()
-        except UserError as error:
-            detector = error
-        for dataset in datasets:
-            cell: dict[str, Any] = {"detector": name, "dataset": dataset.name}
-            try:
-                if isinstance(detector, UserError):
-                    raise detector
-                folder = output / "cells" / f"{_plain(name)}--{_plain(dataset.name)}"
-                say(f"{name} on {dataset.name}")
-                cell |= _cell(detector, dataset, folder, settings, frames, base, warn)
-            except (UserError, RuntimeError, MemoryError) as error:
-                reason = error.message if isinstance(error, UserError) else (str(error).splitlines() or ["failed"])[0]
-                cell |= {"failed": reason}
-                warn(f"{name} on {dataset.name}: {reason}")
-            cells.append(cell)
-            found = {"format": FORMAT, "version": VERSION, "settings": json_safe(as_record(settings)), "cells": cells}
-            write_json(output / "matrix.json", found)
-            write_bytes(output / "matrix.csv", _csv(cells).encode())
+    tools, engine = Tools(say=say, warn=warn), engine or LocalEngine()
+    cells = [
+        Cell(detector=name, load=load, dataset=dataset, output=output, settings=settings, frames=frames, base=base)
+        for name, load in detectors.items()
+        for dataset in datasets
+    ]
+    shares = min(settings.folds, engine.width // max(1, len(cells))) if settings.finetune else 0
+    if shares > 1:
+        parts = [replace(cell, share=(number, shares)) for cell in cells for number in range(shares)]
+        for _ in engine.map(fine_tune_share, parts, tools, "finetune"):
+            pass
+    done: dict[int, dict[str, Any]] = {}
+    for place, result in engine.map(do_cell, cells, tools, "cell"):
+        done[place] = result
+        known = [done[number] for number in sorted(done)]
+        found = {"format": FORMAT, "version": VERSION, "settings": json_safe(as_record(settings)), "cells": known}
+        write_json(output / "matrix.json", found)
+        write_bytes(output / "matrix.csv", _csv(known).encode())
     return found
 
 
-def _cell(
-    detector: Detector,
-    dataset: DataSet,
-    folder: Path,
-    settings: ExperimentSettings,
-    frames: int,
-    base: Path | None,
-    warn: Callable[[str], None],
-) -> dict[str, Any]:
+def do_cell(cell: Cell, tools: Tools) -> dict[str, Any]:
+    """A cell of ``matrix.json``; with ``failed`` in it, the reason, where it could not be done."""
+    found = {"detector": cell.detector, "dataset": cell.dataset.name}
+    tools.say(f"{cell.detector} on {cell.dataset.name}")
+    try:
+        return found | _cell(cell, tools.warn)
+    except (UserError, RuntimeError, MemoryError) as error:
+        reason = error.message if isinstance(error, UserError) else (str(error).splitlines() or ["failed"])[0]
+        tools.warn(f"{cell.detector} on {cell.dataset.name}: {reason}")
+        return found | {"failed": reason}
+
+
+def fine_tune_share(cell: Cell, tools: Tools) -> None:
+    """Some of a cell's fine-tunings, for the store; what fails here fails in the cell again, and is named there."""
+    with contextlib.suppress(UserError, RuntimeError, ValueError, MemoryError):
+        _cell(cell, lambda text: None)
+
+
+class _ShareStore(FoldStore):
+    """A store that lets only every ``of``-th fine-tuning through, in the order in which an experiment comes to them."""
+
+    def __init__(self, folder: Path, number: int, of: int) -> None:
+        super().__init__(folder)
+        self._number, self._of, self._asked = number, of, 0
+
+    def get(self, key: str | None, *, detector: bool = False) -> tuple[pd.DataFrame, dict[str, Any]] | None:
+        self._asked += 1
+        if (self._asked - 1) % self._of != self._number:
+            raise UserError("Another task does this fine-tuning.")
+        return super().get(key, detector=detector)
+
+
+def _cell(cell: Cell, warn: Callable[[str], None]) -> dict[str, Any]:
+    """What a cell of the table holds; of a share nothing, its results being in the store."""
+    detector, folder, settings = cell.load(), cell.folder, cell.settings
     found = gather(
-        detector.card, dataset.fakes, dataset.reals, base=base or detector.own_data, frames=frames,
+        detector.card, cell.dataset.fakes, cell.dataset.reals, base=cell.base or detector.own_data, frames=cell.frames,
         keep=settings.finetune, warn=warn,
     )  # fmt: skip
     store = FoldStore(folder / "fine-tunings")
-    facts = repr((settings, frames, _versions(), *map(_facts, (found.fakes, found.reals, found.base, found.controls))))
+    faces = map(_facts, (found.fakes, found.reals, found.base, found.controls))
+    facts = repr((settings, cell.frames, _versions(), *faces))
     key = store.key(detector, settings.training, facts, -1, [], {})
     known = _known(folder / "results.json", key)
     if known is None:
+        if cell.share is not None:
+            store, settings = _ShareStore(store.folder, *cell.share), replace(settings, resamples=100)
         outcome = run(
             detector, found.fakes, found.reals, found.base or None, settings, controls=found.controls, store=store
         )
+        if cell.share is not None:
+            return {}
         known = {**outcome.results, "key": key}
         save(type(outcome)(results=known, scores=outcome.scores), folder, crops=[*found.fakes, *found.reals])
     conditions = {name: known["conditions"][name] for name in ("before", "after") if name in known["conditions"]}

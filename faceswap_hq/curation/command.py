@@ -11,7 +11,7 @@ import typer
 
 from faceswap_hq.console import progress, say, training_progress, warn
 from faceswap_hq.errors import UserError
-from faceswap_hq.options import Backend, Device
+from faceswap_hq.options import Address, Backend, Device, EngineName, TaskNeeds
 
 if TYPE_CHECKING:
     from faceswap_hq.curation.publish import Judged
@@ -57,11 +57,14 @@ def curate(
     blend: Annotated[str, typer.Option(help="none (plain paste), classic, best, or a YAML file.")] = "best",
     backend: Backend = "mediapipe",
     device: Device = None,
+    engine: EngineName = "local",
+    address: Address = "auto",
+    needs: TaskNeeds = None,
     signing_key: Annotated[Path | None, typer.Option(help="Private key (PEM) for the content credentials.")] = None,
     signing_cert: Annotated[Path | None, typer.Option(help="Its certificate chain (PEM).")] = None,
 ) -> None:
     """Fakes of a whole cast: every ordered pair, on footage kept from training, scored, sorted, with a dataset card."""
-    from faceswap_hq import facesets, files
+    from faceswap_hq import facesets, files, places
     from faceswap_hq.curation.consent import read_consent
 
     if review is not None:
@@ -76,10 +79,10 @@ def curate(
 
     from faceswap_hq.curation import opening
     from faceswap_hq.curation.plan import HeldOut
-    from faceswap_hq.curation.records import Tools
     from faceswap_hq.curation.run import run
     from faceswap_hq.curation.settings import CurateSettings
     from faceswap_hq.curation.thresholds import read_thresholds
+    from faceswap_hq.engines import Tools, open_engine
     from faceswap_hq.provenance import load_key
 
     settings = CurateSettings(
@@ -92,15 +95,19 @@ def curate(
     )  # fmt: skip
     wanted = read_thresholds(thresholds)
     identity = _identity(identity_model)
-    with files.lock_beside(output, wait=False):
+    folders = (output if output.is_dir() else output.parent, places.cache_dir())
+    with (
+        files.lock_beside(output, wait=False),
+        open_engine(engine, tools, address=address, needs=needs or (), folders=folders) as where,
+    ):
         curation = opening.open_curation(
-            cast, output, settings, wanted, model=model, identity=identity, tools=tools
+            cast, output, settings, wanted, model=model, identity=identity, tools=tools, engine=where
         )
         for line in opening.plan_lines(curation):
             say(line)
         if plan:
             return
-        order = run(curation, tools)
+        order = run(curation, tools, where)
     for item in order:
         if not item.verdict.accepted:
             say(f"{item.id} is rejected: {'; '.join(item.verdict.reasons)}")

@@ -8,7 +8,8 @@ from typing import Any
 
 from faceswap_hq import extract, facesets, files, media
 from faceswap_hq.curation.plan import HeldOut
-from faceswap_hq.curation.records import Tools, digest
+from faceswap_hq.curation.records import digest
+from faceswap_hq.engines import Tools
 from faceswap_hq.errors import UserError
 from faceswap_hq.faceset import SUFFIX, FaceRow, Faceset, is_faceset, read_faceset, write_table
 

@@ -12,9 +12,10 @@ from faceswap_hq.curation import estimate, publish, report
 from faceswap_hq.curation.consent import Consent, read_consent
 from faceswap_hq.curation.extraction import ExtractTask
 from faceswap_hq.curation.plan import Pair, Person, chosen_pairs, examine
-from faceswap_hq.curation.records import Tools, perform
+from faceswap_hq.curation.records import perform_or_why
 from faceswap_hq.curation.settings import CurateSettings
 from faceswap_hq.curation.thresholds import Thresholds
+from faceswap_hq.engines import Engine, LocalEngine, Tools, in_order
 from faceswap_hq.errors import UserError
 from faceswap_hq.faceset import read_faceset
 from faceswap_hq.options import blend_settings
@@ -96,22 +97,25 @@ def members(folder: Path) -> dict[str, Path]:
 
 def extract_cast(
     folder: Path, sources: dict[str, Path], consent: dict[str, Consent], work: Path, settings: CurateSettings,
-    tools: Tools,
+    tools: Tools, engine: Engine,
 ) -> Cast:  # fmt: skip
     """Everybody's faces; who can't be used is left out and named.
 
     Raises:
         UserError: If fewer than two people can be used.
     """
-    extracted = {}
-    for name, path in sources.items():
-        task = ExtractTask(
+    tasks = [
+        ExtractTask(
             name=name, person=str(path), backend=settings.backend, held_out=settings.held_out, work_dir=str(work)
         )
-        try:
-            extracted[name] = perform(task, tools)
-        except UserError as error:
-            tools.warn(f"{name} is left out: {error}")
+        for name, path in sources.items()
+    ]
+    extracted = {}
+    for task, found in zip(tasks, in_order(engine.map(perform_or_why, tasks, tools, "extract")), strict=True):
+        if isinstance(found, str):
+            tools.warn(f"{task.name} is left out: {found}")
+        else:
+            extracted[task.name] = found
     if len(extracted) < 2:
         raise UserError(f"{folder} shows {len(extracted)} people with usable faces; a cast has two or more.")
     return Cast(folder=folder, consent=consent, sources=sources, extracted=extracted)
@@ -162,6 +166,7 @@ def open_curation(
     model: Path | None = None,
     identity: Path | None = None,
     tools: Tools | None = None,
+    engine: Engine | None = None,
 ) -> Curation:
     """Everything up to the plan: consent, faces, pairs. The output directory must be locked by the caller.
 
@@ -178,7 +183,7 @@ def open_curation(
     work = out / publish.WORK
     publish.clean(out)
     files.write_yaml(work / publish.SETTINGS, report.settings_dict(folder, settings, thresholds, model, identity))
-    cast = extract_cast(folder, sources, consent, work, settings, tools)
+    cast = extract_cast(folder, sources, consent, work, settings, tools, engine or LocalEngine())
     pairs = make_plan(cast, work, settings, thresholds, known)
     return Curation(
         cast=cast, out=out, settings=settings, thresholds=thresholds, given=model, identity=identity, pairs=pairs

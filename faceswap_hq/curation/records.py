@@ -5,40 +5,18 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 from faceswap_hq import files
+from faceswap_hq.engines import Tools
 from faceswap_hq.errors import UserError
-from faceswap_hq.provenance import SigningKey
 
 
 def digest(value: Any) -> str:
     """A short name of plain data: the first 16 hex digits of the SHA-256 of its JSON."""
     text = json.dumps(value, sort_keys=True, ensure_ascii=False, allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-@contextmanager
-def _silent(*_: Any) -> Iterator[Any]:
-    yield lambda *args, **options: None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Tools:
-    """What a task may use that is no data: whom to tell how it goes, where to compute, whose signature."""
-
-    frames: Callable[[str, int | None], AbstractContextManager[Callable[..., None]]] = _silent
-    """Opens a progress display, given a description and a number of frames."""
-    training: Callable[[Any], AbstractContextManager[Callable[..., None]]] = _silent
-    """Opens a display of training, given its budget."""
-    say: Callable[[str], None] = lambda message: None
-    warn: Callable[[str], None] = lambda message: None
-    device: str | None = None
-    key: SigningKey | None = None
 
 
 class Task(Protocol):
@@ -75,6 +53,24 @@ def perform(task: Task, tools: Tools) -> dict[str, Any]:
     result["seconds"] = round(time.monotonic() - started, 3)
     files.write_json(task.record, {"key": key, "result": result})
     return result
+
+
+def perform_alone(task: Task, tools: Tools) -> dict[str, Any]:
+    """:func:`perform`, for tasks that write more than one file.
+
+    Of two processes with the same task (a cluster gives it to a second one when it takes the first for dead) the later
+    waits, and finds what the first has done.
+    """
+    with files.lock_beside(task.record):
+        return perform(task, tools)
+
+
+def perform_or_why(task: Task, tools: Tools) -> dict[str, Any] | str:
+    """:func:`perform`, or in words why the person's input makes it impossible."""
+    try:
+        return perform(task, tools)
+    except UserError as error:
+        return str(error)
 
 
 def recall(path: Path, key: str) -> dict[str, Any] | None:

@@ -10,12 +10,14 @@ from blending import settings_to_dict
 from faceswap_hq import files
 from faceswap_hq.curation import publish, report
 from faceswap_hq.curation.opening import Curation, train_settings
+from faceswap_hq.curation.pairs import Made, PairTask, make
 from faceswap_hq.curation.plan import Pair
 from faceswap_hq.curation.publish import Judged
-from faceswap_hq.curation.records import Tools, perform
+from faceswap_hq.curation.records import perform_alone
 from faceswap_hq.curation.review import Decision, kept_decisions
-from faceswap_hq.curation.tasks import RenderTask, ScoreTask, TrainTask
+from faceswap_hq.curation.tasks import RenderTask, TrainTask
 from faceswap_hq.curation.thresholds import judge
+from faceswap_hq.engines import Engine, LocalEngine, Tools, in_order
 from faceswap_hq.errors import UserError
 from faceswap_hq.options import blend_settings
 from faceswap_hq.training.run import load_model, read_config
@@ -33,12 +35,13 @@ class Model:
     settings: TrainSettings
 
 
-def run(curation: Curation, tools: Tools | None = None) -> list[Judged]:
+def run(curation: Curation, tools: Tools | None = None, engine: Engine | None = None) -> list[Judged]:
     """Train, render, score, curate, publish. What an earlier run has done and nothing has changed is used again.
 
     Args:
         curation: From :func:`faceswap_hq.curation.opening.open_curation`.
         tools: Displays, device, signing key.
+        engine: Where it is done; here by default.
 
     Returns:
         The fakes, ranked.
@@ -47,7 +50,7 @@ def run(curation: Curation, tools: Tools | None = None) -> list[Judged]:
         UserError: For what cannot be trained or rendered at all.
         KeyboardInterrupt: If training was stopped.
     """
-    tools = tools or Tools()
+    tools, engine = tools or Tools(), engine or LocalEngine()
     if not curation.wanted:
         raise UserError("No pair is left to be rendered.", "--plan says why.")
     kept = kept_decisions(curation.out)
@@ -56,16 +59,18 @@ def run(curation: Curation, tools: Tools | None = None) -> list[Judged]:
     waiting = curation.wanted
     models: list[Model] = []
     for number in range(curation.settings.retrain_rounds + 1):
-        model = _model(curation, number, waiting, models[-1] if models else None, tools)
+        model = _model(curation, number, waiting, models[-1] if models else None, tools, engine)
         models.append(model)
-        for place, pair in enumerate(waiting, 1):
-            tools.say(f"round {number}, {place} of {len(waiting)}: {pair.source} onto {pair.target}")
-            item = _one(curation, pair, number, model, tools)
-            if isinstance(item, str):
-                failed[pair.source, pair.target] = item
-                tools.warn(f"{pair.source} onto {pair.target} cannot be rendered: {item}")
-            else:
-                made.setdefault(item.id, []).append(replace(item, review=kept.get(item.sha256)))
+        tasks = [
+            _task(curation, pair, number, model, f"round {number}, {place} of {len(waiting)}")
+            for place, pair in enumerate(waiting, 1)
+        ]
+        for pair, task, done in zip(waiting, tasks, in_order(engine.map(make, tasks, tools, "render")), strict=True):
+            if isinstance(done, str):
+                failed[pair.source, pair.target] = done
+                continue
+            item = _judged(curation, task, done)
+            made.setdefault(item.id, []).append(replace(item, review=kept.get(item.sha256)))
         order = publish.ranked([publish.preferred(versions) for versions in made.values()])
         publish.publish(curation.out, order)
         # A person's verdict changes nothing here: other training would make other fakes, which they have not seen
@@ -79,6 +84,7 @@ def run(curation: Curation, tools: Tools | None = None) -> list[Judged]:
             break
     _warn_of_changed(order, kept, tools)
     _write(curation, order, models, failed)
+    publish.clean(curation.out)  # what workers left that died
     return order
 
 
@@ -89,7 +95,9 @@ def _warn_of_changed(order: Sequence[Judged], kept: Mapping[str, Decision], tool
         tools.warn(f"changed since a person judged them, and to be judged again: {', '.join(changed)}")
 
 
-def _model(curation: Curation, number: int, pairs: Sequence[Pair], before: Model | None, tools: Tools) -> Model:
+def _model(
+    curation: Curation, number: int, pairs: Sequence[Pair], before: Model | None, tools: Tools, engine: Engine
+) -> Model:
     """The model of a round: the one given, one trained on everybody, or further on those who are in failed pairs."""
     settings, cast = curation.settings, curation.cast
     training = train_settings(settings, curation.given) if before is None else before.settings
@@ -114,38 +122,36 @@ def _model(curation: Curation, number: int, pairs: Sequence[Pair], before: Model
         settings=to_dict(training), steps=steps, minutes=minutes,
         begin=None if before is None else str(before.path), begin_sha256="" if before is None else before.sha256,
     )  # fmt: skip
-    made = perform(task, tools)
+    (made,) = in_order(engine.map(perform_alone, [task], tools, "train"))
     return Model(
         path=Path(task.model), sha256=made["sha256"], people=tuple(names), step=made["step"],
         settings=read_config(Path(task.model))[0],  # with the precision that was found to be the fastest
     )  # fmt: skip
 
 
-def _one(curation: Curation, pair: Pair, number: int, model: Model, tools: Tools) -> Judged | str:
-    """Render and score one pair; or why it cannot be rendered."""
-    cast, work = curation.cast, str(curation.work)
-    target = cast.extracted[pair.target]
+def _task(curation: Curation, pair: Pair, number: int, model: Model, place: str) -> PairTask:
+    """What is to be done for one pair."""
+    cast, network = curation.cast, curation.identity
+    source, target = cast.extracted[pair.source], cast.extracted[pair.target]
     render = RenderTask(
         number=number, source=pair.source, target=pair.target,
         clip=str(cast.clip(pair.target)), clip_sha256=target["sha256"], frames=curation.frames(pair),
         model=str(model.path), model_sha256=model.sha256,
         blend=settings_to_dict(blend_settings(curation.settings.blend)),
         backend=curation.settings.backend, seed=curation.settings.seed,
-        consent={name: cast.consent[name].facts() for name in (pair.source, pair.target)}, work_dir=work,
+        consent={name: cast.consent[name].facts() for name in (pair.source, pair.target)}, work_dir=str(curation.work),
     )  # fmt: skip
-    rendered = perform(render, tools)
-    if rendered["entry"] is None:
-        return str(rendered["error"])
-    network = curation.identity
-    score = ScoreTask(
-        number=number, entry=rendered["entry"], source_faces=cast.extracted[pair.source]["faceset"],
-        source_digest=cast.extracted[pair.source]["digest"], identity=None if network is None else str(network),
-        identity_sha256="" if network is None else files.sha256_file(network), work_dir=work,
+    return PairTask(
+        place=place, render=render, source_faces=source["faceset"], source_digest=source["digest"],
+        identity=None if network is None else str(network),
+        identity_sha256="" if network is None else files.sha256_file(network),
     )  # fmt: skip
-    scored = perform(score, tools)
+
+
+def _judged(curation: Curation, task: PairTask, made: Made) -> Judged:
     return Judged(
-        entry=rendered["entry"], folder=Path(render.out), number=number, values=scored["values"],
-        quality=scored["quality"], automatic=judge(scored["values"], curation.thresholds),
+        entry=made.entry, folder=Path(task.render.out), number=task.render.number, values=made.values,
+        quality=made.quality, automatic=judge(made.values, curation.thresholds),
     )  # fmt: skip
 
 

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from faceswap_hq import files
-from faceswap_hq.curation.records import Tools, digest
+from faceswap_hq.curation.records import digest
+from faceswap_hq.engines import Tools
 from faceswap_hq.errors import UserError
 from faceswap_hq.faceset import Faceset, read_faceset
 
