@@ -45,7 +45,7 @@ def write_self_blended(
 
     key = provenance.load_key()
     for side in SIDES:
-        for old in (out / side).glob("*/"):
+        for old in [path for path in (out / side).glob("*") if path.is_dir()]:
             if old.name not in {path.stem for path, _ in clips}:
                 shutil.rmtree(old)
     with contextlib.closing(open_backend(static=True)) as backend:

@@ -328,7 +328,7 @@ def test_cache_serves_the_same_crops_follows_content_and_settings_and_survives_d
     (anew,), _ = crop_clips(one, settings, 4)
     assert backend.calls == calls + 4
     np.testing.assert_array_equal(anew.images, first.images)
-    assert not list(cache_dir().rglob(".*"))  # nothing half-written stays
+    assert not list((cache_dir() / "crops").rglob(".*"))  # nothing half-written stays
 
 
 def test_a_clip_without_faces_is_remembered_too(backend, tmp_path):
