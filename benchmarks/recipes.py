@@ -81,6 +81,17 @@ def folds(data: Path, train: str, external: Path | None) -> list[Fold]:
     return found
 
 
+_FACES: dict[tuple[Any, ...], tuple[list[Any], list[Any]]] = {}
+
+
+def faces(clips: list[Clip], card: Any, frames: int, what: str) -> tuple[list[Any], list[Any]]:
+    """The clips' faces as a card asks for them and the clips without any; those of three seeds are cut out once."""
+    key = (what, card.input_size, card.crop_margin, card.alignment, frames)
+    if key not in _FACES:
+        _FACES[key] = cut(clips, card, frames, what, print)
+    return _FACES[key]
+
+
 def trained(fold: Fold, name: str, seed: int, options: argparse.Namespace) -> Path:
     """A detector, trained if the same one is not there."""
     from stress.detectors import new_detector, save_detector
@@ -92,12 +103,12 @@ def trained(fold: Fold, name: str, seed: int, options: argparse.Namespace) -> Pa
     settings = TrainSettings(epochs=options.epochs, batch=options.batch, lr=options.lr, validation=0.0, seed=seed)
     detector = new_detector(arm.arch or options.arch, seed=seed, input_size=options.size)
     told = {"arm": name, "recipe": way.describe(), "arch": detector.card.architecture, "settings": repr(settings)}
-    faces = {clip.path.name: content_hash(clip) for clip in fold.train}
-    digest = hashlib.sha256(json.dumps([told, faces, options.frames, options.size]).encode()).hexdigest()[:12]
+    contents = {clip.path.name: content_hash(clip) for clip in fold.train}
+    digest = hashlib.sha256(json.dumps([told, contents, options.frames, options.size]).encode()).hexdigest()[:12]
     path = Path(options.work) / f"{name.replace(', ', '-').replace(' ', '-')}-{fold.name}-{seed}-{digest}.safetensors"
     if path.exists():
         return path
-    crops, left_out = cut(fold.train, way.crop_settings(detector.card), options.frames, f"faces of {fold.name}", print)
+    crops, left_out = faces(fold.train, way.crop_settings(detector.card), options.frames, f"faces of {fold.name}")
     reals, fakes = ([item for item in crops if item.clip.label == label] for label in (0, 1))
     steps = 0
 
@@ -117,15 +128,15 @@ def trained(fold: Fold, name: str, seed: int, options: argparse.Namespace) -> Pa
     return path
 
 
-def scores(path: Path, tests: Mapping[str, list[Clip]], frames: int) -> dict[str, Any]:
+def scores(path: Path, fold: Fold, frames: int) -> dict[str, Any]:
     """Test -> one score a video that shows a face."""
     from stress.detectors import load_detector
     from stress.evaluation.scoring import score
 
     detector = load_detector(path)
     found = {}
-    for name, clips in tests.items():
-        crops, _ = cut(clips, detector.card, frames, f"faces of {name}", print)
+    for name, clips in fold.tests.items():
+        crops, _ = faces(clips, detector.card, frames, f"faces of {name}, test of {fold.name}")
         videos = score(detector, crops).groupby(["dataset", "label", "clip"], sort=True)
         found[name] = videos.agg(score=("score", "mean"), people=("people", "first")).reset_index()
     return found
@@ -211,7 +222,7 @@ def main() -> None:
             for number, fold in enumerate(both):
                 path = trained(fold, recipe, seed, options)
                 costs.setdefault(recipe, []).append(json.loads(path.with_suffix(".json").read_text()))
-                for test, table in scores(path, fold.tests, options.frames).items():
+                for test, table in scores(path, fold, options.frames).items():
                     per = tables.setdefault(test, {}).setdefault(recipe, [[] for _ in both])
                     per[number].append(table)
     result = {
