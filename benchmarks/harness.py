@@ -3,7 +3,8 @@
     python benchmarks/harness.py --train A --good B --ladder B/ladder --mesonet DIR --external DIR --work DIR -o FILE
 
 ``A``: out/ folder of crude fakes (render --blend none) that two detectors of ours are trained on. ``B``: out/ folder of
-good fakes of other people, made with ``--ladder``; its lowest rung is those detectors' own kind of data. ``--mesonet``:
+good fakes of other people, made with ``--ladder``; its lowest rung is those detectors' own kind of data, or ``--base``
+is, where there is no ladder. ``--perturb``: robustness of those that are fine-tuned, before and after. ``--mesonet``:
 the MesoNet authors' four h5 files. ``--external``: another set of fakes, scored and not fine-tuned on. Everything is
 done by the commands a user types; what is there already is used again.
 """
@@ -58,11 +59,14 @@ def detectors(options: argparse.Namespace) -> dict[str, Path]:
 def experiment(name: str, path: Path, options: argparse.Namespace) -> dict[str, Any]:
     """Before, fine-tuned, after, up the ladder."""
     output = options.work / "good" / name
-    base = ["--base", sorted(options.ladder.iterdir())[0]] if name in OURS and options.ladder else []
+    own = sorted(options.ladder.iterdir())[0] if options.ladder else options.base
+    base = ["--base", own] if name in OURS and own else []
     ladder = ["--ladder", options.ladder] if options.ladder else []
     tuning = ["--seeds", options.seeds, "--strategies", options.strategies]
     if options.tuned is not None and name not in options.tuned.split(","):
         tuning = ["--no-finetune"]
+    elif options.perturb:
+        tuning += ["--perturb", options.perturb, "--levels", options.levels]
     command(
         "--detector", path, "--fakes", options.good, *base, *ladder, "-o", output, "--frames-per-clip", options.frames,
         *tuning,
@@ -85,6 +89,10 @@ def experiment(name: str, path: Path, options: argparse.Namespace) -> dict[str, 
             {"stage": row["stage"], **{key: row[key] and pick(row[key]) for key in ("before", "after", "step")}}
             for row in results["ladder"]
         ],
+        "robustness": [
+            {key: row[key] for key in ("name", "label", "level", "phase", "n")} | {"auc": row["video"].get("auc")}
+            for row in (results.get("robustness") or {}).get("rows", ())
+        ],
         "audit": results["audit"]["warnings"],
         "warnings": results["warnings"],
         "left_out": len(results["excluded"]),
@@ -102,6 +110,9 @@ def main() -> None:
     parser.add_argument("--train", type=Path, required=True)
     parser.add_argument("--good", type=Path, required=True)
     parser.add_argument("--ladder", type=Path)
+    parser.add_argument("--base", type=Path, help="crude fakes of the good ones' people, without --ladder")
+    parser.add_argument("--perturb", help="perturbations, as for stress-test")
+    parser.add_argument("--levels", default="1,3,5", help="of the perturbations")
     parser.add_argument("--mesonet", type=Path)
     parser.add_argument("--external", type=Path)
     parser.add_argument("--work", type=Path, required=True)
