@@ -65,6 +65,23 @@ def read_manifest(folder: Path) -> list[Clip]:
     return list(clips.values())
 
 
+def read_people(folder: Path) -> list[dict[str, Any]]:
+    """Who is in a folder's manifest, as it says: ``person`` and, where it was stated, ``consent``; each once.
+
+    Args:
+        folder: One that :func:`read_manifest` can read, or one without a manifest, in which nobody is stated.
+    """
+    if not fits(folder):
+        return []
+    found: list[dict[str, Any]] = []
+    for entry in read_json(folder / MANIFEST)["entries"]:
+        for side in (entry["source"], entry["target"]):
+            stated = {key: side[key] for key in ("person", "consent") if side.get(key) is not None}
+            if stated not in found:
+                found.append(stated)
+    return found
+
+
 def _entry(entry: dict[str, Any], folder: Path) -> tuple[Clip, Clip, str]:
     source, target = entry["source"], entry["target"]
     path = folder / MANIFEST
