@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -27,12 +28,13 @@ def stated_people(clips: Sequence[Clip], folders: Iterable[Path]) -> list[dict[s
         ``{"person": ..., "consent": {...}}`` as in a manifest, by name; no ``consent`` where no manifest states one,
         and one entry for each where they state several.
     """
-    stated = [found for folder in dict.fromkeys(folders) for found in read_people(parse_source(folder).path)]
-    found = []
-    for name in sorted({person for clip in clips for person in clip.people}):
-        consents = [each for each in stated if each["person"] == name and "consent" in each]
-        found += [each for i, each in enumerate(consents) if each not in consents[:i]] or [{"person": name}]
-    return found
+    stated: defaultdict[str, list[dict[str, Any]]] = defaultdict(list)
+    for folder in folders:
+        for found in read_people(parse_source(folder).path):
+            if "consent" in found and found not in stated[found["person"]]:
+                stated[found["person"]].append(found)
+    names = sorted({person for clip in clips for person in clip.people})
+    return [each for name in names for each in stated[name] or [{"person": name}]]
 
 
 def save_picture(

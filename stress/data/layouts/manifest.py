@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -73,13 +74,12 @@ def read_people(folder: Path) -> list[dict[str, Any]]:
     """
     if not fits(folder):
         return []
-    found: list[dict[str, Any]] = []
+    found: dict[str, dict[str, Any]] = {}
     for entry in read_json(folder / MANIFEST)["entries"]:
         for side in (entry["source"], entry["target"]):
             stated = {key: side[key] for key in ("person", "consent") if side.get(key) is not None}
-            if stated not in found:
-                found.append(stated)
-    return found
+            found[json.dumps(stated, sort_keys=True)] = stated
+    return list(found.values())
 
 
 def _entry(entry: dict[str, Any], folder: Path) -> tuple[Clip, Clip, str]:
