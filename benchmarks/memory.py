@@ -1,6 +1,6 @@
 """Peak memory of extraction and rendering on a short clip and on a long one made of the same frames.
 
-    python benchmarks/memory.py --clip CLIP --source A [--model DIR] [--minutes 10]
+    python benchmarks/memory.py --clip CLIP [--source A | --model DIR] [--minutes 10]
 
 The clip is scaled down and looped to and fro (no cuts) to both lengths. Each command runs as its own process; its peak
 is what the kernel says of it afterwards (``ru_maxrss``), its course is sampled from ``/proc`` while it runs.
@@ -109,6 +109,8 @@ def main() -> None:
     parser.add_argument("--clip", type=Path, required=True, help="footage to loop")
     parser.add_argument("--source", type=Path, help="a clip of person A, to train a model of ten steps")
     parser.add_argument("--model", type=Path, help="a trained run to render with")
+    parser.add_argument("--source-person", help="with --model: whose face, by the name that the model has")
+    parser.add_argument("--target-person", help="who is in the clip, likewise")
     parser.add_argument("--minutes", type=float, default=10)
     parser.add_argument("--short-seconds", type=float, default=20)
     parser.add_argument("--side", type=int, default=320, help="longer side of the pictures, pixels")
@@ -130,9 +132,13 @@ def main() -> None:
             from throughput import quick_model
 
             model = quick_model(clips["short"], options.source, work)
+        named = {"--source-person": options.source_person, "--target-person": options.target_person}
+        who = [text for option, name in named.items() if name for text in (option, name)]
         commands = {
             "extract": lambda clip: [str(clip), "-o", str(work / f"{clip.stem}.out.faceset")],
-            "render": lambda clip: [str(clip), "--model", str(model), "-o", str(work / f"{clip.stem}.out.mp4")],
+            "render": lambda clip: [
+                str(clip), "--model", str(model), "-o", str(work / f"{clip.stem}.out.mp4"), *who
+            ],
         }
         for command, line in commands.items():
             if command == options.skip:

@@ -29,6 +29,7 @@ from self_blended_data import write_self_blended
 from blending import PRESETS, settings_to_dict
 from faceswap_hq import console, extract, facesets, fakes, files, media
 from faceswap_hq.curation import consent
+from faceswap_hq.curation.plan import around
 from faceswap_hq.errors import UserError
 from faceswap_hq.faces.mesh import FACE_POINTS
 from faceswap_hq.methods.expression import Driving, ExpressionSwap, open_expression, watch_driver
@@ -64,12 +65,6 @@ def groups_of(people: list[str], given: list[str] | None) -> dict[str, list[str]
     if min(map(len, parts)) < 2:
         raise SystemExit("A group needs two people.")
     return dict(zip(("train", "test"), parts, strict=True))
-
-
-def ordered_pairs(people: list[str], most: int | None) -> list[tuple[str, str]]:
-    """Source and target, everybody as often as can be: first all with their next neighbour, then with the one after."""
-    pairs = [(a, people[(i + step) % len(people)]) for step in range(1, len(people)) for i, a in enumerate(people)]
-    return pairs[:most]
 
 
 def stretches(clip: Path, start: int, frames: int, count: int) -> list[tuple[int, int]]:
@@ -195,7 +190,7 @@ def pairs_of(people: dict[str, Path], options: argparse.Namespace) -> list[Pair]
     Raises:
         SystemExit: If a clip is too short.
     """
-    named = ordered_pairs(list(people), options.pairs)
+    named = around(list(people))[: options.pairs]
     parts = {
         name: iter(stretches(people[name], options.start, options.frames, count))
         for name, count in Counter(b for _, b in named).items()

@@ -15,6 +15,7 @@ import json
 import subprocess
 import sys
 import time
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -58,10 +59,29 @@ def one(recipe: str, arch: str, steps: int, batch: int, work: Path) -> dict[str,
     return {"ms": 1000 * (taken[-1] - taken[5]) / (len(taken) - 6), "peak_mib": peak}
 
 
+def summarised(found: Mapping[str, Sequence[Mapping[str, float]]]) -> dict[str, Any]:
+    """What every recipe costs; over plain training of the same network round by round, where that was measured too.
+
+    Args:
+        found: Recipe -> its rounds, as :func:`one` gives them.
+    """
+    times = {recipe: [row["ms"] for row in rows] for recipe, rows in found.items()}
+    costs: dict[str, Any] = {}
+    for recipe, rows in found.items():
+        costs[recipe] = {
+            "step": common.summary("step", "ms", times[recipe]),
+            "peak": common.summary("peak resident memory", "MiB", [row["peak_mib"] for row in rows]),
+        }
+        against = ARMS[recipe].against
+        if against in times and against != recipe:
+            costs[recipe][f"over {against}"] = common.ratios(times[recipe], times[against], recipe)
+    return costs
+
+
 def main() -> None:
     """Take turns, and write the JSON."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--recipes", nargs="+", default=list(ARMS))
+    parser.add_argument("--recipes", nargs="+", default=list(ARMS), choices=list(ARMS))
     parser.add_argument("--arch", default="small_cnn")
     parser.add_argument("--steps", type=int, default=15)
     parser.add_argument("--batch", type=int, default=32)
@@ -88,19 +108,11 @@ def main() -> None:
             done = subprocess.run(asked, capture_output=True, text=True, check=True)
             found[recipe].append(json.loads(done.stdout.splitlines()[-1]))
             print(recipe, found[recipe][-1], file=sys.stderr, flush=True)
-    times = {recipe: [row["ms"] for row in rows] for recipe, rows in found.items()}
     result = {
         "benchmark": "recipe_cost",
         "arch": options.arch,
         "batch": options.batch,
-        "recipes": {
-            recipe: {
-                "step": common.summary("step", "ms", times[recipe]),
-                f"over {ARMS[recipe].against}": common.ratios(times[recipe], times[ARMS[recipe].against], recipe),
-                "peak": common.summary("peak resident memory", "MiB", [row["peak_mib"] for row in rows]),
-            }
-            for recipe, rows in found.items()
-        },
+        "recipes": summarised(found),
         "machine": common.machine(),
     }
     common.finish(result, options.out)

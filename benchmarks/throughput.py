@@ -2,7 +2,7 @@
 
     python benchmarks/throughput.py extract --clip CLIP
     python benchmarks/throughput.py train   --clip B --source A
-    python benchmarks/throughput.py render  --clip B --source A [--model DIR]
+    python benchmarks/throughput.py render  --clip B --source A [--model DIR [--source-person A --target-person B]]
 
 Everything compared is measured in the same run, in turn, at least five times; JSON goes to standard output and
 ``--out``.
@@ -218,9 +218,17 @@ def plain_loop(people: list[Any], settings: Any) -> Iterator[float]:
 
 
 def rendering(
-    clip: Path, source: Path | None, model: Path | None, blend: str, repeats: int, work: Path
+    clip: Path,
+    source: Path | None,
+    model: Path | None,
+    blend: str,
+    repeats: int,
+    work: Path,
+    *,
+    source_person: str | None = None,
+    target_person: str | None = None,
 ) -> dict[str, Any]:
-    """Frames/s from file to signed file, and where the time goes."""
+    """Frames/s from file to signed file, and where the time goes; who is who a model of several people must be told."""
     from faceswap_hq import fakes
     from faceswap_hq.options import blend_settings
     from faceswap_hq.planning import RenderSettings
@@ -238,7 +246,10 @@ def rendering(
         name = "first pass: find faces" if description.startswith("finding") else "second pass: swap, blend, encode"
         spent[name] = time.perf_counter() - started
 
-    swap = fakes.open_swap(model, RenderSettings(blend=blend_settings(blend)), device="cpu", progress=clocked)
+    swap = fakes.open_swap(
+        model, RenderSettings(blend=blend_settings(blend)), source=source_person, target=target_person, device="cpu",
+        progress=clocked,
+    )  # fmt: skip
 
     def once() -> float:
         nonlocal frames
@@ -287,6 +298,8 @@ def main() -> None:
     parser.add_argument("--clip", type=Path, required=True, help="the clip extracted, rendered, or trained on as B")
     parser.add_argument("--source", type=Path, help="a clip of person A, for train and render")
     parser.add_argument("--model", type=Path, help="a trained run to render with; default: one of ten steps")
+    parser.add_argument("--source-person", help="with --model: whose face, by the name that the model has")
+    parser.add_argument("--target-person", help="who is in the clip, likewise")
     parser.add_argument("--preset", default="fast", help="for train")
     parser.add_argument("--blend", default="best", help="for render")
     parser.add_argument("--steps", type=int, default=20, help="training steps a repeat")
@@ -302,7 +315,10 @@ def main() -> None:
                 parser.error("train needs --source")
             result = training(options.clip, options.source, options.preset, options.steps, options.repeats, work)
         else:
-            result = rendering(options.clip, options.source, options.model, options.blend, options.repeats, work)
+            result = rendering(
+                options.clip, options.source, options.model, options.blend, options.repeats, work,
+                source_person=options.source_person, target_person=options.target_person,
+            )  # fmt: skip
     common.finish({"benchmark": f"throughput: {options.part}", **result, "machine": common.machine()}, options.out)
 
 

@@ -55,12 +55,17 @@ def train(
     frames_per_clip: Annotated[int | None, typer.Option(min=1, help="Frames taken, spread over each clip; 16.")] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Default 0.")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, ...")] = "auto",
+    signing_key: Annotated[
+        Path | None, typer.Option(help="Private key (PEM) for the credentials of pictures that a recipe leaves.")
+    ] = None,
+    signing_cert: Annotated[Path | None, typer.Option(help="Its certificate chain (PEM).")] = None,
 ) -> None:
     """Train a detector to start from, plainly or by one of the papers' recipes."""
+    from faceswap_hq.provenance import load_key
     from stress.data.layouts import read_clips, read_dataset
     from stress.detectors import load_detector, new_detector, require_savable, require_trainable, save_detector
     from stress.gather import cut, warn_of_names
-    from stress.pictures import save_picture
+    from stress.pictures import save_picture, stated_people
     from stress.training import train as fit
     from stress.training.config import TrainConfig
 
@@ -79,6 +84,11 @@ def train(
         raise typer.BadParameter(f"the recipe {way.name} needs fakes", param_hint="--fake")
     if fake is not None and not way.needs_fakes:
         raise typer.BadParameter(f"the recipe {way.name} makes its own fakes: leave this away", param_hint="--fake")
+    if not way.leaves_pictures and (signing_key is not None or signing_cert is not None):
+        raise typer.BadParameter(
+            f"the recipe {way.name} leaves no picture to sign", param_hint="--signing-key / --signing-cert"
+        )
+    key = load_key(signing_key, signing_cert) if way.leaves_pictures else None
     if output.is_dir():
         raise UserError(f"{output} is a directory; the name of a file belongs behind -o.")
     if start is not None:
@@ -110,8 +120,10 @@ def train(
     say(f"Trained on {card.training_data}.")
     say(f"Threshold {card.threshold:.3f}: {card.threshold_source}.")
     say(f"Wrote {output} and {output.with_name(output.stem + '.card.json')}.")
+    people = stated_people([item.clip for item in used], [real, *([fake] if fake else ())]) if pictures else []
     for name, picture in pictures.items():
-        say(f"Wrote {save_picture(picture, output.with_name(f'{output.stem}.{name}.png'), card)}.")
+        target = output.with_name(f"{output.stem}.{name}.png")
+        say(f"Wrote {save_picture(picture, target, card, people=people, key=key)}.")
 
 
 def _training(config: str | None, values: dict[str, Any], train: dict[str, Any]) -> TrainConfig:

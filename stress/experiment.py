@@ -17,7 +17,7 @@ from stress import leakage, records
 from stress.data.footage import Faces, Footage, excluded_of
 from stress.data.splits import Split, split
 from stress.detectors.detector import require_trainable
-from stress.detectors.maps import locates, maps
+from stress.detectors.maps import locates, map_trained, maps
 from stress.evaluation import gate, ladder, localisation
 from stress.evaluation.comparison import (
     DEFINITIONS,
@@ -212,6 +212,12 @@ def run(
             audit, detector, crops, folds.folds, training, settings,
             finetune=finetune, failures=failures, progress=progress, store=store,
         )  # fmt: skip
+    drawn = locates(detector)
+    if drawn and map_trained(detector) is None:
+        warnings.append(
+            "The detector's network draws a map of the forgery, but its card does not say whether that was trained "
+            "(map_trained): the map is neither measured nor shown."
+        )
     results = {
         "format": FORMAT,
         "version": VERSION,
@@ -231,7 +237,7 @@ def run(
         "strategies": strategies,
         "ladder": ladder.figures(list(rungs or {}), first, people, bootstrap),
         "localisation": localisation.figures(
-            partial(maps, detector) if locates(detector) else None, crops, bootstrap
+            partial(maps, detector) if drawn and map_trained(detector) else None, crops, bootstrap
         ),
         "claims": records.claims(detector.card, found["conditions"]),
         "finetune": records.finetuning(

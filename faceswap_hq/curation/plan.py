@@ -139,9 +139,7 @@ def examine(source: Person, target: Person, limits: dict[str, Limit]) -> Pair:
 
 
 def ordered_pairs(names: Sequence[str], targets: Sequence[str], seed: int) -> list[tuple[str, str]]:
-    """All (source, target), in an order of which every beginning treats everybody alike.
-
-    The people are shuffled onto a circle; first everybody is put onto their neighbour, then onto the next but one, ...
+    """All (source, target), :func:`around` a circle onto which the people are shuffled.
 
     Args:
         names: Everybody.
@@ -149,9 +147,19 @@ def ordered_pairs(names: Sequence[str], targets: Sequence[str], seed: int) -> li
         seed: Of the shuffle.
     """
     circle = [sorted(names)[i] for i in np.random.default_rng(seed).permutation(len(names))]
+    return [(source, target) for source, target in around(circle) if target in targets]
+
+
+def around(circle: Sequence[str]) -> list[tuple[str, str]]:
+    """All (source, target), in an order of which every beginning treats everybody alike.
+
+    First everybody is put onto their neighbour, then onto the next but one, ...
+
+    Args:
+        circle: Everybody.
+    """
     steps = range(1, len(circle))
-    around = [(circle[i], circle[(i + step) % len(circle)]) for step in steps for i in range(len(circle))]
-    return [(source, target) for source, target in around if target in targets]
+    return [(person, circle[(i + step) % len(circle)]) for step in steps for i, person in enumerate(circle)]
 
 
 def chosen_pairs(wanted: str, names: Sequence[str], targets: Sequence[str], seed: int) -> list[tuple[str, str]]:

@@ -3,13 +3,14 @@
 from stress.detectors.card import DetectorCard
 from stress.detectors.detector import Detector, new_detector, require_savable, require_trainable, save_detector
 from stress.detectors.loading import load_detector
-from stress.detectors.maps import locates, maps
+from stress.detectors.maps import locates, map_trained, maps
 
 __all__ = [
     "Detector",
     "DetectorCard",
     "load_detector",
     "locates",
+    "map_trained",
     "maps",
     "new_detector",
     "require_savable",

@@ -17,7 +17,7 @@ from faceswap_hq.errors import UserError
 from faceswap_hq.files import read_json, write_json
 
 FORMAT = "faceswap-hq detector card"
-VERSION = 2
+VERSION = 3
 HEADER_KEY = "faceswap_hq_card"
 HUB = "hf:"
 """What a model on the Hugging Face hub is called by: ``hf:ORG/NAME``, so that a mistyped path never goes online."""
@@ -41,6 +41,8 @@ EXPLANATIONS = {
     "threshold_source": "how the threshold was chosen",
     "licence": "licence of the weights",
     "training_data": "what it was trained on",
+    "map_trained": "whether the map that its network draws of the forgery was trained, true or false; null where "
+    "that is not known or it draws none",
     "weights_key": "where in a training checkpoint the weights are, e.g. model or state_dict; null when at the top",
     "strip_prefix": "what to remove from the front of the weights' names, e.g. module. or backbone.; null for nothing",
     "base_metrics": "what it reaches on its own kind of data, e.g. {\"frame_auc\": 0.98}; null when not known",
@@ -71,6 +73,8 @@ class DetectorCard:
         threshold_source: How the threshold was chosen.
         licence: Licence of the weights.
         training_data: What it was trained on.
+        map_trained: Whether the last training also trained the map that the network draws of the forgery, if it draws
+            one; None where that is not known. Only a map that was trained is measured and shown.
         weights_key: Dotted path to the weights in a training checkpoint, None when they are at the top.
         strip_prefix: Removed from the front of every weight's name that has it.
         base_metrics: Claimed metrics on its own kind of data, name to value in [0, 1].
@@ -95,6 +99,7 @@ class DetectorCard:
     score_transform: tuple[float, float] = (1.0, 0.0)
     licence: str = "unknown"
     training_data: str = "unknown"
+    map_trained: bool | None = None
     weights_key: str | None = None
     strip_prefix: str | None = None
     base_metrics: dict[str, float] | None = None
@@ -122,6 +127,7 @@ class DetectorCard:
             "threshold_source": isinstance(self.threshold_source, str) and bool(self.threshold_source),
             "licence": isinstance(self.licence, str) and bool(self.licence),
             "training_data": isinstance(self.training_data, str) and bool(self.training_data),
+            "map_trained": self.map_trained is None or isinstance(self.map_trained, bool),
             "weights_key": self.weights_key is None or isinstance(self.weights_key, str),
             "strip_prefix": self.strip_prefix is None or isinstance(self.strip_prefix, str),
             "base_metrics": metrics is None

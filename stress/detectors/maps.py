@@ -13,6 +13,15 @@ def locates(detector: object) -> bool:
     return callable(getattr(getattr(detector, "module", None), "locate", None))
 
 
+def map_trained(detector: Any) -> bool | None:
+    """Whether the map of a detector that :func:`locates` was trained, as its card says; None where that is not known.
+
+    Weights do not tell: a network with a map that was trained plainly has one that nothing was ever asked of.
+    """
+    trained: bool | None = detector.card.map_trained
+    return trained
+
+
 @torch.inference_mode()
 def maps(detector: Any, images: np.ndarray, batch: int = 32) -> np.ndarray:
     """Probability that each cell of each face is forged, by the network in evaluation mode.

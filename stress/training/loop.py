@@ -17,6 +17,7 @@ from stress.data.crops import Crops
 from stress.data.layouts import FAKE, REAL
 from stress.detectors.card import DetectorCard
 from stress.detectors.detector import Detector
+from stress.detectors.maps import locates
 from stress.evaluation.metrics import auc, curve, youden_threshold
 from stress.training.batches import AlternatingBatches, Draws, ReplayBatches, central
 from stress.training.freezing import freeze
@@ -246,6 +247,7 @@ def _card(
         threshold=threshold,
         threshold_source=source,
         training_data=_data(old, recipe, held),
+        map_trained=recipe.trains_map if locates(trained) else None,
         base_metrics=None,
         base_data=None,
         sha256=None,

@@ -93,6 +93,10 @@ class Recipe:
     name: ClassVar[str] = "plain"
     needs_fakes: ClassVar[bool] = True
     """Whether fakes are trained on; a recipe that makes its own does without."""
+    trains_map: ClassVar[bool] = False
+    """Whether a network that draws a map of the forgery learns it."""
+    leaves_pictures: ClassVar[bool] = False
+    """Whether there is something to look at when training is over (:meth:`Learner.pictures`)."""
 
     def crop_settings(self, card: CropSettings) -> CropSettings:
         """How the faces to train on are cut out.

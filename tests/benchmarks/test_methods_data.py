@@ -30,14 +30,6 @@ def test_groups_share_nobody():
             methods_data.groups_of(PEOPLE, wrong)
 
 
-def test_pairs_are_all_ordered_pairs_and_the_first_few_are_balanced():
-    pairs = methods_data.ordered_pairs(PEOPLE, None)
-    assert len(pairs) == len(set(pairs)) == 20
-    assert all(a != b for a, b in pairs)
-    few = methods_data.ordered_pairs(PEOPLE, 5)
-    assert sorted(a for a, _ in few) == sorted(b for _, b in few) == PEOPLE
-
-
 def options(**changes) -> Namespace:
     return Namespace(**{"pairs": None, "start": 2, "frames": 4} | changes)
 

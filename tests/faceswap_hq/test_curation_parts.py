@@ -11,7 +11,7 @@ import yaml
 
 from faceswap_hq import files
 from faceswap_hq.curation import consent, estimate, plan, records
-from faceswap_hq.curation.plan import HeldOut, Person, chosen_pairs, examine, ordered_pairs, pose_coverage
+from faceswap_hq.curation.plan import HeldOut, Person, around, chosen_pairs, examine, ordered_pairs, pose_coverage
 from faceswap_hq.curation.tasks import RenderTask, ScoreTask, TrainTask, values
 from faceswap_hq.curation.thresholds import Criterion, Limit, Thresholds, judge, read_thresholds
 from faceswap_hq.errors import UserError
@@ -87,6 +87,9 @@ class TestPairs:
         assert sorted(found) == sorted(itertools.permutations(names, 2))
         assert found == ordered_pairs(names[::-1], names, 3)
         assert found != ordered_pairs(names, names, 4)
+
+    def test_first_everybody_is_put_onto_their_neighbour(self):
+        assert ["".join(pair) for pair in around("abc")] == ["ab", "bc", "ca", "ac", "ba", "cb"]
 
     def test_so_many_treat_everybody_alike(self):
         names = list("abcdef")

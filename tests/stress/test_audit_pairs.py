@@ -59,13 +59,15 @@ def test_solving_agrees_with_lapack() -> None:
     np.testing.assert_allclose(tested._solved(inner, right), np.linalg.solve(inner, right[..., None])[..., 0])
 
 
-def test_the_rule_is_ridge_regression_of_rows_on_one() -> None:
+@pytest.mark.parametrize("columns", [5, 29, 30, 31, 50])
+def test_the_rule_is_ridge_regression_of_rows_on_one(columns) -> None:
     from sklearn.linear_model import Ridge
 
-    rows = np.random.default_rng(1).normal(0.4, 1, (1, 30, 5))
-    spread = np.sqrt(rows[0].var(axis=0) + tested._SMALL)
-    oracle = Ridge(alpha=30 * tested.RIDGE, fit_intercept=False).fit(rows[0] / spread, np.ones(30))
-    np.testing.assert_allclose(tested._fit(rows)[0], oracle.coef_ / spread)
+    rows = np.random.default_rng(1).normal(0.4, 1, (2, 30, columns))
+    for each, found in zip(rows, tested._fit(rows), strict=True):
+        spread = np.sqrt(each.var(axis=0) + tested._SMALL)
+        oracle = Ridge(alpha=30 * tested.RIDGE, fit_intercept=False).fit(each / spread, np.ones(30))
+        np.testing.assert_allclose(found, oracle.coef_ / spread, atol=1e-12)
 
 
 def test_area_agrees_with_scikit_learn_and_ties_count_half() -> None:

@@ -235,6 +235,12 @@ def _without_card(folder):
         (lambda d: None, "train --real data --fake dark -o out.pt", "No fake clip with a face"),
         (lambda d: None, "train --real gone --fake data -o out.pt", "gone does not exist"),
         (lambda d: None, "train --real data --fake data --recipe self-blended -o out.pt", "makes its own fakes"),
+        (lambda d: None, "train --real data --fake data --signing-key k.pem -o out.pt", "leaves no picture to sign"),
+        (
+            lambda d: None,
+            "train --real data --fake data --recipe adversarial-blur --signing-key k.pem -o out.pt",
+            "the certificate is missing",
+        ),
     ],
 )
 def test_what_a_user_can_cause_is_one_message_exit_code_2_and_no_file(

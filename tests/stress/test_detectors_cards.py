@@ -55,7 +55,7 @@ def test_cards_survive_json_and_say_what_is_wrong_with_them(tmp_path):
     assert read_card(path) == card
     good = json.loads(path.read_text())
     cases = [
-        ({"version": 99}, "version 99; this toolkit reads up to version 2"),
+        ({"version": 99}, "version 99; this toolkit reads up to version 3"),
         ({"version": "x"}, "damaged"),
         ({"format": "recipe"}, "is not a faceswap-hq detector card"),
         ({"colour": 1}, "does not know: colour"),
@@ -90,7 +90,8 @@ def test_without_a_card_the_message_says_how_to_write_one_and_that_way_works(tmp
     assert (values["weights_key"], values["strip_prefix"]) == ("net", "module.")
     assert json.loads(values["_read_off_the_file"]["last"]) == ["module.head.weight", [1, 96]]
     blank = {name for name in CARD.to_dict() if values[name] is None}
-    assert set(missing) == blank - {"licence", "training_data", "base_metrics", "base_data", "score_transform"}
+    optional = {"licence", "training_data", "base_metrics", "base_data", "score_transform", "map_trained"}
+    assert set(missing) == blank - optional
     with pytest.raises(UserError, match="not filled in: architecture, input_size"):
         load_detector(path)
     with pytest.raises(UserError, match="is there already"):

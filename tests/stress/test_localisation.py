@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
@@ -84,8 +86,25 @@ def test_without_maps_or_masks_there_is_nothing_to_say():
     assert figures(drawn(bare, 0.0), bare, BOOTSTRAP) is None
 
 
+def said(trained: bool | None):
+    """A detector with a map, and a card that says whether it was trained."""
+    detector = small()
+    detector.card = dataclasses.replace(detector.card, map_trained=trained)
+    return detector
+
+
+@pytest.mark.parametrize("trained", [False, None])
+def test_a_map_that_nobody_says_was_trained_is_not_reported(trained):
+    data = squares(4, frames=1)
+    settings = ExperimentSettings(finetune=False, resamples=100, shuffles=0)
+    outcome = run(said(trained), *reversed(sides(data)), settings=settings, progress=quiet)
+    assert outcome.results["localisation"] is None
+    assert 'id="where"' not in render_report(outcome.results, outcome.scores, crops=data)
+    assert any("map_trained" in text for text in outcome.results["warnings"]) == (trained is None)
+
+
 def test_results_tables_and_report_say_where_the_forgery_is():
-    detector, data = small(), squares(4, frames=2)
+    detector, data = said(True), squares(4, frames=2)
     reals, fakes = sides(data)
     settings = ExperimentSettings(finetune=False, resamples=100, shuffles=0)
     outcome = run(detector, fakes, reals, settings=settings, progress=quiet)

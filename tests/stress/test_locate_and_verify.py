@@ -97,6 +97,18 @@ def test_it_learns_whether_and_where():
     assert accuracy(trained, unseen) > 0.9
     assert iou(trained, unseen) > 0.7
     assert "recipe locate-and-verify" in trained.card.training_data
+    assert trained.card.map_trained is True
+
+
+def test_the_last_training_decides_whether_a_map_counts_as_trained():
+    settings, data = TrainSettings(epochs=1, batch=2, validation=0.0), sides(squares(2, size=32, frames=1))
+    detector = small(32)
+    assert detector.card.map_trained is None
+    located = train(detector, *data, settings, recipe=make_recipe(NAME))
+    assert located.card.map_trained is True
+    assert train(located, *data, settings).card.map_trained is False
+    plain = new_detector("small_cnn", device="cpu", input_size=32)
+    assert train(plain, *data, settings).card.map_trained is None
 
 
 class _Said(torch.nn.Module):

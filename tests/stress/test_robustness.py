@@ -3,6 +3,7 @@ from __future__ import annotations
 import csv
 import dataclasses
 import json
+from fractions import Fraction
 from pathlib import Path
 
 import cv2
@@ -20,7 +21,7 @@ from stress.detectors import new_detector, save_detector
 from stress.evaluation import codecs
 from stress.evaluation.codecs import Encoding, recompress
 from stress.evaluation.panel import Panel, clip_key, fingerprint
-from stress.evaluation.perturbations import ClipKey, select
+from stress.evaluation.perturbations import ClipKey, Perturbation, select
 from stress.evaluation.perturbed_crops import look, perturbed_frames
 from stress.evaluation.robustness_settings import RobustnessSettings
 from stress.evaluation.score_store import ScoreStore
@@ -159,6 +160,28 @@ def test_after_fine_tuning_each_clip_is_scored_by_the_detector_of_its_fold(clips
     video = _row(found, "JPEGQ", 3, "after")["video"]
     assert video["detection_rate"]["value"] == pytest.approx(folds[1])  # the loose one calls everything fake
     assert video["false_alarm_rate"]["value"] == pytest.approx(folds[0])
+
+
+def test_a_clip_is_read_once_and_perturbed_once_a_level_for_all_detectors(clips, monkeypatch):
+    looked, perturbed = [], []
+
+    def finding(image):
+        looked.append(image)
+        return whole(image)
+
+    def applied(self, frames, key, rate=Fraction(25)):
+        perturbed.append((key.clip, self.name, self.level))
+        return apply(self, frames, key, rate)
+
+    apply = Perturbation.apply
+    monkeypatch.setattr(Perturbation, "apply", applied)
+    fold_of = {clip_key(clip): number % 2 for number, clip in enumerate(clips)}
+    after = Panel(phase="after", detectors=(FineDetail(middle=9.0), FineDetail(middle=15.0)), fold_of=fold_of)
+    panels = [Panel(detectors=(FineDetail(),)), after]
+    found = measure_robustness(panels, clips, select(("GB", "JPEG"), (1, 5)), SHORT, detect=finding, progress=quiet)
+    assert {row["phase"] for row in found.results["rows"]} == {"before", "after"}
+    assert len(looked) == 2 * len(clips)
+    assert len(perturbed) == len(set(perturbed)) == 4 * len(clips)
 
 
 def test_faces_found_again_are_counted_when_missed(clips):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -63,6 +64,22 @@ def read_manifest(folder: Path) -> list[Clip]:
         one = clips.setdefault((REAL, stretch), real)  # one target stretch under many fakes is one real, not many
         clips[FAKE, fake.id] = replace(fake, matched=one.id)
     return list(clips.values())
+
+
+def read_people(folder: Path) -> list[dict[str, Any]]:
+    """Who is in a folder's manifest, as it says: ``person`` and, where it was stated, ``consent``; each once.
+
+    Args:
+        folder: One that :func:`read_manifest` can read, or one without a manifest, in which nobody is stated.
+    """
+    if not fits(folder):
+        return []
+    found: dict[str, dict[str, Any]] = {}
+    for entry in read_json(folder / MANIFEST)["entries"]:
+        for side in (entry["source"], entry["target"]):
+            stated = {key: side[key] for key in ("person", "consent") if side.get(key) is not None}
+            found[json.dumps(stated, sort_keys=True)] = stated
+    return list(found.values())
 
 
 def _entry(entry: dict[str, Any], folder: Path) -> tuple[Clip, Clip, str]:

@@ -67,6 +67,7 @@ class AdversarialBlur(Recipe):
     """
 
     name: ClassVar[str] = "adversarial-blur"
+    leaves_pictures: ClassVar[bool] = True
 
     attack: str = "generator"
     generators: int = 2

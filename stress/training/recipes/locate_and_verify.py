@@ -50,6 +50,7 @@ class LocateAndVerify(Recipe):
     """
 
     name: ClassVar[str] = "locate-and-verify"
+    trains_map: ClassVar[bool] = True
     masks: str = "auto"
     forged_above: float = 0.5
     mixup: float = 0.5
