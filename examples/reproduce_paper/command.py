@@ -13,11 +13,17 @@ import pandas as pd
 
 from faceswap_hq import console, facesets, files
 from faceswap_hq.curation.consent import read_consent
+from faceswap_hq.curation.records import digest, recall
 from faceswap_hq.errors import UserError
-from reproduce_paper import make, measure
+from reproduce_paper import make, measure, report
 from reproduce_paper.data import REALS, Faces, read_clips
+from reproduce_paper.detect import Bench, check, contenders
 from reproduce_paper.options import curate_options, parse, settings_of
-from reproduce_paper.plan import Settings, Swap, curation_settings, deal, named_counts, read_swaps, some, tested
+from reproduce_paper.plan import Settings, Swap, both_tested, curation_settings, deal, named_counts, read_swaps, some
+from stress.data.frames import content_hash
+from stress.evaluation.audit import audit
+from stress.evaluation.comparison import Bootstrap
+from stress.results import json_safe
 
 ENDS = ("none", "temporal")
 """The ladder's first and last rung, which are the crude and the good fakes."""
@@ -57,6 +63,7 @@ def run(options: argparse.Namespace) -> None:
         UserError: For a cast, a curation or settings that cannot be used.
     """
     settings = settings_of(options)
+    check(contenders(settings))
     out: Path = options.out
     cast = out / "cast" if str(options.cast) == "actors" else options.cast
     if cast == options.cast:
@@ -76,14 +83,12 @@ def run(options: argparse.Namespace) -> None:
 def _experiment(
     cast: Path, good: Path, out: Path, options: argparse.Namespace, settings: Settings, clock: Clock
 ) -> None:
-    from reproduce_paper import report
-
     failures: list[dict[str, str]] = []
     every = read_swaps(good)
     swaps = [swap for swap in every if swap.accepted or settings.include_rejected]
     people = sorted({name for swap in every for name in swap.people})
     folds = deal(people, settings.folds, settings.seed)
-    test = tested(swaps, folds)
+    test = both_tested(swaps, folds)
     _say_plan(every, swaps, test, folds)
     ladder = some(test, settings.ladder_pairs, settings.seed)
     studio = make.Studio(
@@ -101,10 +106,10 @@ def _experiment(
             found[name] = rows
             scores.append(table.assign(contender=name))
     with clock("audit"):
-        audit = _audit(faces, settings)
+        audited = _audit(faces, settings, out / "work" / "audit.json")
     result = report.result(
         every=every, swaps=swaps, test=test, ladder=ladder, folds=folds, counts=counts, settings=settings,
-        options=options, good=good, faces=faces, detectors=found, audit=audit, seconds=clock.seconds,
+        options=options, good=good, faces=faces, detectors=found, audit=audited, seconds=clock.seconds,
         failures=failures, models=sorted({str(swap.entry["model"]["sha256"]) for swap in swaps}),
     )  # fmt: skip
     with files.atomic_path(out / "scores.parquet") as temporary:
@@ -131,9 +136,6 @@ def _contend(
     failures: list[dict[str, str]],
 ) -> Iterator[tuple[str, pd.DataFrame, dict[str, Any]]]:  # fmt: skip
     """Name, scores and figures of every detector."""
-    from reproduce_paper.detect import Bench, contenders
-    from stress.evaluation.comparison import Bootstrap
-
     bootstrap = Bootstrap(resamples=settings.resamples, confidence=0.95, seed=settings.seed)
     bench = Bench(
         faces=faces, folds=folds, settings=settings, counts=counts, work=out / "work", failures=failures
@@ -157,13 +159,16 @@ def _all(faces: Faces, first: dict[str, Any]) -> dict[str, list[Any]]:
     return {name: [item for known in faces.known.values() for item in known[name]] for name in first}
 
 
-def _audit(faces: Faces, settings: Settings) -> dict[str, Any]:
-    """The shortcuts between the good fakes and their reals, for eyes that see no face."""
-    from stress.evaluation.audit import audit
-
+def _audit(faces: Faces, settings: Settings, record: Path) -> dict[str, Any]:
+    """The shortcuts between the good fakes and their reals, for eyes that see no face; kept for the same clips."""
     cut = next(iter(faces.known.values()))
+    key = digest([settings.seed, [content_hash(item.clip) for item in [*cut["good"], *cut[REALS]]]])
+    if (kept := recall(record, key)) is not None:
+        return kept
     with console.progress("auditing", None, unit="clips") as advance:
-        return audit(cut["good"], cut[REALS], cut["crude"], advance=advance, seed=settings.seed)
+        found = json_safe(audit(cut["good"], cut[REALS], advance=advance, seed=settings.seed))
+    files.write_json(record, {"key": key, "result": found})
+    return dict(found)
 
 
 def _say_plan(every: list[Swap], swaps: list[Swap], test: list[Swap], folds: list[frozenset[str]]) -> None:

@@ -17,7 +17,7 @@ from reproduce_paper.data import EXTERNAL, REALS, Faces, within
 from reproduce_paper.plan import Settings
 from stress.data.crops import Crops
 from stress.data.frames import content_hash
-from stress.detectors import Detector, load_detector, new_detector, save_detector
+from stress.detectors import Detector, load_detector, new_detector, require_trainable, save_detector
 from stress.evaluation.metrics import youden_threshold
 from stress.evaluation.out_of_fold import score_clips
 from stress.evaluation.store import FoldStore
@@ -46,6 +46,17 @@ def contenders(settings: Settings) -> list[Contender]:
     """All of them."""
     published = [Contender(name=path.stem, file=path) for path in settings.detectors]
     return [Contender(name=name) for name in settings.archs] + published
+
+
+def check(found: Sequence[Contender]) -> None:
+    """Refuse, before any work is done, published files that cannot be read or fine-tuned.
+
+    Raises:
+        UserError: If there is one.
+    """
+    for contender in found:
+        if contender.file is not None:
+            require_trainable(load_detector(contender.file))
 
 
 def calibrated(detector: Detector, learned: Sequence[Crops]) -> Detector:

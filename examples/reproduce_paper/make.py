@@ -134,8 +134,8 @@ class Studio:
     failures: list[dict[str, str]]
     drivers: dict[Path, Driving] = field(default_factory=dict)
 
-    def render(self, name: str, swaps: Sequence[Swap], blend: BlendSettings, opener: Opener) -> None:
-        """Make one set of fakes, as far as it is not there; what belongs to earlier plans is removed."""
+    def render(self, name: str, swaps: Sequence[Swap], blend: BlendSettings, opener: Opener) -> bool:
+        """Make what of a set is not there, and remove what earlier plans left; returns whether there are any."""
         folder, planned = self.out / name, set()
         with progress(f"{name} fakes", len(swaps), unit="fakes") as advance:
             for swap in swaps:
@@ -156,7 +156,9 @@ class Studio:
                     self.failures.append({"what": f"{name}: {' onto '.join(swap.people)}", "reason": error.message})
                     warn(f"{name}: {' onto '.join(swap.people)}: {error.message}")
                 advance(1, " onto ".join(swap.people))
-        fakes.Manifest(folder).keep(planned)
+        if folder.is_dir():
+            fakes.Manifest(folder).keep(planned)
+        return bool(planned)
 
     def autoencoder(self, swap: Swap, settings: RenderSettings) -> fakes.Method:
         """By the model that made the good fake."""
@@ -207,15 +209,16 @@ class Studio:
         """
         found = {}
         with timed("crude fakes"):
-            self.render("crude", swaps, PRESETS["none"], self.autoencoder)
+            if not self.render("crude", swaps, PRESETS["none"], self.autoencoder):
+                raise UserError("Not one crude fake could be made.", "The warnings above say why.")
             found["crude"] = self.out / "crude"
         stages = stages_between(ladder[0]) if ladder else {}
         with timed("ladder"):
             for rung, blend in stages.items():
-                self.render(f"ladder-{rung}", ladder, blend, self.autoencoder)
-                found[f"ladder:{rung}"] = self.out / f"ladder-{rung}"
+                if self.render(f"ladder-{rung}", ladder, blend, self.autoencoder):
+                    found[f"ladder:{rung}"] = self.out / f"ladder-{rung}"
         with timed("methods without learning"):
             for name in transfer:
-                self.render(name, test, PRESETS[TRANSFER_BLEND[name]], getattr(self, name))
-                found[name] = self.out / name
+                if self.render(name, test, PRESETS[TRANSFER_BLEND[name]], getattr(self, name)):
+                    found[name] = self.out / name
         return found

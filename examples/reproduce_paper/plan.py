@@ -156,7 +156,7 @@ def deal(people: Sequence[str], folds: int, seed: int) -> list[frozenset[str]]:
     return [frozenset(names[i] for i in part) for part in np.array_split(order, folds)]
 
 
-def tested(swaps: Sequence[Swap], folds: Sequence[frozenset[str]]) -> list[Swap]:
+def both_tested(swaps: Sequence[Swap], folds: Sequence[frozenset[str]]) -> list[Swap]:
     """The swaps of which both people are tested in the same fold."""
     return [swap for swap in swaps if any(fold.issuperset(swap.people) for fold in folds)]
 
