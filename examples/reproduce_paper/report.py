@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import datetime
-import os
-import platform
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from faceswap_hq import __version__ as toolkit
 from reproduce_paper.data import Faces
+from reproduce_paper.machine import machine
 from reproduce_paper.plan import Settings, Swap, curation_settings
 from stress.report import tables, words
 from stress.results import as_record, environment, json_safe
@@ -63,17 +62,6 @@ def result(
 def _bare(settings: Mapping[str, Any]) -> dict[str, Any]:
     """A curation's settings; of a file its name alone."""
     return {key: Path(value).name if isinstance(value, str) else value for key, value in settings.items()}
-
-
-def machine() -> dict[str, Any]:
-    """Cores and processor; nothing that names the machine or its owner."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    name = platform.processor() or platform.machine()
-    info = Path("/proc/cpuinfo")
-    if info.exists():
-        models = [line.partition(":")[2].strip() for line in info.read_text().splitlines() if "model name" in line]
-        name = models[0] if models else name
-    return {"cores": cores, "processor": name, "threads": os.environ.get("OMP_NUM_THREADS", "")}
 
 
 def cautions(found: Mapping[str, Any]) -> list[str]:
