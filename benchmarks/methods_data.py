@@ -26,7 +26,7 @@ import common
 import numpy as np
 from self_blended_data import write_self_blended
 
-from blending import PRESETS, settings_to_dict
+from blending import PRESETS
 from faceswap_hq import console, extract, facesets, fakes, files, media
 from faceswap_hq.curation import consent
 from faceswap_hq.curation.plan import around
@@ -92,26 +92,6 @@ def consent_of(cast: Path, people: list[str]) -> dict[str, dict[str, str]]:
 def identifier(swap: fakes.Method, pair: Pair) -> str:
     """Name of the fake of a pair."""
     return fakes.identifier(pair.target, swap.source, swap.target, pair.frames, swap.joint)
-
-
-def made(swap: fakes.Method, pair: Pair, out: Path) -> bool:
-    """Whether this very fake is in ``out`` already: same clips, frames, method, weights, blending and consent."""
-    people = {
-        role: {"person": name} | ({"consent": dict(swap.consent[name])} if name in swap.consent else {})
-        for role, name in (("source", swap.source), ("target", swap.target))
-    }
-    wanted = {
-        "id": identifier(swap, pair),
-        "source": people["source"],
-        "target": people["target"] | {"clip": pair.target.name, "sha256": files.sha256_file(pair.target)},
-        "blending": settings_to_dict(swap.settings.blend),
-        "frames": list(pair.frames),
-        **swap.made_with(),
-    }
-    for entry in fakes.Manifest(out).read():
-        if all(entry.get(key) == value for key, value in wanted.items()):
-            return all((out / entry[kind]).is_file() for kind in ("fake", "real"))
-    return False
 
 
 def openers(options: argparse.Namespace, clips: dict[str, Path]) -> dict[str, tuple[str, Opener]]:
@@ -253,7 +233,7 @@ def main() -> None:
             swap = replace(opened(pair, RenderSettings(blend=PRESETS[blend], frames=pair.frames)), consent=agreed)
             planned.add(identifier(swap, pair))
             name = f"{method}: {swap.source} {swap.joint} {swap.target}"
-            if made(swap, pair, out):
+            if fakes.is_made(pair.target, swap, out):
                 print(f"{name}: there already", file=sys.stderr)
                 continue
             counts = fakes.render_pair(pair.target, driven(swap, pair.source, drivers), out)[1]

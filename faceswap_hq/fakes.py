@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 
 import faceswap_hq
-from blending import rungs
+from blending import rungs, settings_to_dict
 from faceswap_hq import files, provenance, render
 from faceswap_hq.errors import UserError
 from faceswap_hq.methods.autoencoder import Swap, open_swap
@@ -23,8 +23,8 @@ from faceswap_hq.planning import Plan
 from faceswap_hq.render import Counts
 
 __all__ = [
-    "Manifest", "Method", "Swap", "identifier", "make_pair", "open_swap", "render_file", "render_ladder", "render_pair",
-    "render_preview",
+    "Manifest", "Method", "Swap", "identifier", "is_made", "make_pair", "open_swap", "render_file", "render_ladder",
+    "render_pair", "render_preview",
 ]  # fmt: skip
 
 FORMAT = "faceswap-hq manifest"
@@ -212,6 +212,32 @@ def _publish(made: Path, final: Path) -> None:
     final.parent.mkdir(parents=True, exist_ok=True)
     provenance.sidecar_path(made).replace(provenance.sidecar_path(final))
     made.replace(final)
+
+
+def is_made(video: Path, swap: Method, out: Path) -> bool:
+    """Whether :func:`render_pair` has made this very fake in ``out`` already, and its files are there.
+
+    Args:
+        video: The target clip.
+        swap: Who onto whom, and how; its clip, frames, method, weights, blending and consent must be the same.
+        out: Directory of all of them.
+    """
+    people = {
+        role: {"person": name} | ({"consent": dict(swap.consent[name])} if name in swap.consent else {})
+        for role, name in (("source", swap.source), ("target", swap.target))
+    }
+    wanted = {
+        "id": identifier(video, swap.source, swap.target, swap.settings.frames, swap.joint),
+        "source": people["source"],
+        "target": people["target"] | {"clip": video.name, "sha256": files.sha256_file(video)},
+        "blending": settings_to_dict(swap.settings.blend),
+        **({} if swap.settings.frames is None else {"frames": list(swap.settings.frames)}),
+        **swap.made_with(),
+    }
+    for entry in Manifest(out).read():
+        if all(entry.get(key) == value for key, value in wanted.items()):
+            return all((out / entry[kind]).is_file() for kind in ("fake", "real"))
+    return False
 
 
 def identifier(

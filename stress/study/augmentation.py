@@ -17,6 +17,7 @@ from torch.nn import functional
 
 from stress.data.crops import Crops
 from stress.data.layouts import FAKE, REAL
+from stress.data.spread import spread
 from stress.detectors.detector import Detector
 from stress.study.architectures import published
 from stress.study.settings import StudySettings
@@ -85,7 +86,7 @@ def augmenting(
     return dataclasses.replace(settings.augmenting, **changes), StudyRecipe(loss=loss, steps=settings.steps)
 
 
-def choose(clips: Sequence[Crops], count: int, seed: int) -> list[Crops]:
+def choose(clips: Sequence[Crops], count: int, seed: int, *, even: bool = False) -> list[Crops]:
     """``count`` fakes, and as many reals as there are up to that: those they were made from first.
 
     Each fake in turn takes the real it was made from, where that is known, and otherwise one of its source clip; so the
@@ -96,11 +97,14 @@ def choose(clips: Sequence[Crops], count: int, seed: int) -> list[Crops]:
         clips: Fakes and reals.
         count: At least 1; more than there are takes all.
         seed: Of the choice.
+        even: Spread the fakes over people (:func:`stress.data.spread.spread`); otherwise they are drawn blindly.
     """
     order = np.random.default_rng([seed, 2]).permutation(len(clips))
     mixed = [clips[i] for i in order]
     fakes = [item for item in mixed if item.clip.label == FAKE]
     reals = [item for item in mixed if item.clip.label == REAL]
+    if even:
+        fakes = [fakes[i] for i in spread([item.clip.people for item in fakes], seed)]
     return fakes[:count] + _in_turn(fakes, reals)[:count]
 
 

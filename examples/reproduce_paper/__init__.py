@@ -1,0 +1,1 @@
+"""The experiment of Beckmann, Hilsmann and Eisert (2023), on one's own clips."""
