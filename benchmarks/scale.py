@@ -3,8 +3,8 @@
     python benchmarks/scale.py [--work DIR] [--preset fast] [--out FILE] [--units FILE]
 
 Measured on clips of virtual actors (480 × 480, 25 frames/s): extraction, training with two and four people, rendering
-(fake, matched real, control and masks, blending ``best``), scoring, a detector's crops and forward pass, and the bytes of
-everything. Costs are **core seconds**, processor time of all threads, which a machine that is busy otherwise changes
+(fake, matched real, control and masks, blending ``best``), scoring, a detector's crops and forward pass, and the bytes
+of everything. Costs are **core seconds**, processor time of all threads, which a machine that is busy otherwise changes
 less than wall clock. No GPU is measured. ``--units`` takes the units of an earlier result and only multiplies.
 """
 

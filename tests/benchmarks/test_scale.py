@@ -13,8 +13,8 @@ UNITS = {
     "faceset_files_per_minute": 10.0, "train_core_s_per_step": 0.09, "train_core_s_per_step_per_person": 0.9,
     "model_bytes": 50.0, "model_bytes_per_person": 5.0, "checkpoint_bytes": 100.0, "checkpoint_bytes_per_person": 10.0,
     "weight_bytes": 7.0, "weight_bytes_per_person": 2.0, "load_core_s_per_person": 0.36,
-    "render_core_s_per_frame": 0.144, "score_core_s_per_frame": 0.0144, "video_bytes_per_frame": 6.0, "mask_bytes_per_frame": 2.0,
-    "sidecar_bytes": 500.0, "entry_bytes": 20.0, "hash_core_s_per_gib": 0.0,
+    "render_core_s_per_frame": 0.144, "score_core_s_per_frame": 0.0144, "video_bytes_per_frame": 6.0,
+    "mask_bytes_per_frame": 2.0, "sidecar_bytes": 500.0, "entry_bytes": 20.0, "hash_core_s_per_gib": 0.0,
     "net_crop_core_s_per_clip": 0.36, "net_core_s_per_clip": 3.6, "net_crop_bytes_per_clip": 9.0,
 }  # fmt: skip
 
