@@ -1,5 +1,6 @@
 """The arithmetic of scale: sums that can be done by hand, and which parts grow how."""
 
+import json
 import sys
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
 import scale
+import scale_tables
 
 UNITS = {
     "extract_core_s_per_minute": 36.0, "clip_bytes_per_minute": 1000.0, "faceset_bytes_per_minute": 3000.0,
@@ -55,3 +57,21 @@ def test_a_scan_by_hand():
     assert found["core_h"] == pytest.approx(1000 * 3.96 / 3600)
     assert found["cache_bytes"] == 9000
     assert found["read_bytes"] == pytest.approx(1000 * 10 / 60 * 1000)
+
+
+def test_figures_are_rounded_not_invented():
+    assert [scale_tables.digits(value) for value in (0, 0.0872, 4.24, 99.6, 134, 75_400)] == [
+        "0", "0.087", "4.2", "100", "130", "75 000",
+    ]  # fmt: skip
+    assert scale_tables.size(7.53e9) == "7.5 GB"
+    assert scale_tables.size(2.5e18) == "2.5 EB"
+    spoken = [scale_tables.spoken(value) for value in (0.5, 3, 72, 87_660)]
+    assert spoken == ["30 minutes", "3 hours", "3 days", "10 years"]
+
+
+def test_the_documentation_shows_what_was_measured():
+    root = Path(__file__).parents[2]
+    result = json.loads((root / "benchmarks/results/scale.json").read_text())
+    page = (root / "docs/scale.md").read_text()
+    assert all(table in page for table in scale_tables.tables(result))
+    assert scale.multiplied(result["units"]) == {key: result[key] for key in ("assumed", "curations", "scans")}
