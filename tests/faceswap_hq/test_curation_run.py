@@ -273,9 +273,10 @@ class TestCommand:
         before = tree(trained)
         code, out, err = run(
             "curate", cast, "-o", cast.parent / "new", "--model", trained, "--blend", "none", "--pairs", 1,
-            "--device", "cpu", "--retrain-rounds", 0,
+            "--device", "cpu", "--retrain-rounds", 0, "--no-masks",
         )  # fmt: skip
         assert (code, "1 fakes accepted" in out) == (0, True), err
+        assert not list((cast.parent / "new").rglob("*.zip"))
         assert tree(trained) == before
         assert run("curate", cast, "-o", cast.parent / "new", "--model", trained, "--steps", 1)[0] == 2
         (cast / "anna.mp4").rename(cast / "cem.mp4")
