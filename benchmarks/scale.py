@@ -14,6 +14,7 @@ import argparse
 import json
 import os
 import resource
+import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -84,8 +85,8 @@ def measure(work: Path, preset: str, repeats: int) -> Iterator[list[dict[str, fl
 
 
 def median(rounds: list[dict[str, float]]) -> dict[str, float]:
-    """Of every unit; of an even number of runs the upper one."""
-    return {name: sorted(found[name] for found in rounds)[len(rounds) // 2] for name in rounds[0]}
+    """Of every unit."""
+    return {name: round(statistics.median(found[name] for found in rounds), 6) for name in rounds[0]}
 
 
 def extraction(clips: list[Path], folder: Path) -> tuple[dict[str, float], list[Path]]:
@@ -285,9 +286,9 @@ def main() -> None:
         work = options.work or Path(scratch)
         work.mkdir(parents=True, exist_ok=True)
         for rounds in measure(work, options.preset, options.repeats):
-            units = {name: round(value, 6) for name, value in median(rounds).items()}
+            units = median(rounds)
             result = {"benchmark": "scale", "preset": options.preset, "repeats": len(rounds), "units": units,
-                      **multiplied(units), "machine": common.machine()}  # fmt: skip
+                      **multiplied(units), "runs": rounds, "machine": common.machine()}  # fmt: skip
             common.finish(result, options.out)
 
 
