@@ -3,8 +3,8 @@
     python benchmarks/scale.py [--work DIR] [--preset fast] [--out FILE] [--units FILE]
 
 Measured on clips of virtual actors (480 × 480, 25 frames/s): extraction, training with two and four people, rendering
-(fake, matched real and control, blending ``best``), scoring, a detector's crops and forward pass, and the bytes of
-everything. Costs are **core seconds**, processor time of all threads, which a machine that is busy otherwise changes
+(fake, matched real, control and masks, blending ``best``), scoring, a detector's crops and forward pass, and the bytes
+of everything. Costs are **core seconds**, processor time of all threads, which a machine that is busy otherwise changes
 less than wall clock. No GPU is measured. ``--units`` takes the units of an earlier result and only multiplies.
 """
 
@@ -14,9 +14,10 @@ import argparse
 import json
 import os
 import resource
+import statistics
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,8 @@ FAKE_SECONDS, RATE = 10.0, 25.0
 """Assumed: length of a fake, and frames a second."""
 STEPS = 4000
 """Assumed: training steps of a model, whatever the number of people (docs/results.md measured pairs with as many)."""
+FILES = 10
+"""Files of a fake: three videos with their credentials, masks, two records and a lock; their links take no inode."""
 ADAM = 4
 """Copies of a trained weight in memory: itself, its gradient, Adam's two moments."""
 
@@ -55,8 +58,8 @@ def size_of(path: Path) -> int:
     return sum(p.stat().st_size for p in ([path] if path.is_file() else path.rglob("*")) if p.is_file())
 
 
-def measure(work: Path, preset: str, repeats: int) -> dict[str, float]:
-    """The unit costs; see the names in the result. Medians of ``repeats`` runs."""
+def measure(work: Path, preset: str, repeats: int) -> Iterator[list[dict[str, float]]]:
+    """The unit costs of one run more at a time: what a long measurement has found is never lost."""
     from faceswap_hq import actors
     from faceswap_hq.faceset import read_faceset
 
@@ -71,12 +74,19 @@ def measure(work: Path, preset: str, repeats: int) -> dict[str, float]:
         os.environ["FACESWAP_HQ_HOME"] = str(folder / "home")
         found, paths = extraction(clips, folder)
         people = [read_faceset(path) for path in paths]
+        print(json.dumps(found), flush=True)
         found |= training(people, preset, folder)
+        print(json.dumps(found), flush=True)
         found |= fakes(clips, rendering_model(people, preset, work), folder)
         found |= scanning(clips)
         rounds.append(found)
         print(json.dumps(found), flush=True)
-    return {name: sorted(found[name] for found in rounds)[repeats // 2] for name in rounds[0]}
+        yield rounds
+
+
+def median(rounds: list[dict[str, float]]) -> dict[str, float]:
+    """Of every unit."""
+    return {name: round(statistics.median(found[name] for found in rounds), 6) for name in rounds[0]}
 
 
 def extraction(clips: list[Path], folder: Path) -> tuple[dict[str, float], list[Path]]:
@@ -149,9 +159,10 @@ def fakes(clips: list[Path], model: Path, folder: Path) -> dict[str, float]:
     load = {count: cores_used(lambda count=count: opened(folder / f"model-{count}"))[0] for count in (2, PEOPLE)}
     swap = opened(model)
     out = folder / "out"
-    used, (entry, _) = cores_used(lambda: made.make_pair(clips[1], swap, out, control=True))
+    used, (entry, _) = cores_used(lambda: made.make_pair(clips[1], swap, out, control=True, masks=True))
     scored, measured = cores_used(lambda: quality.compare_clips(out / entry["real"], out / entry["fake"]))
-    videos = sum(size_of(out / entry[kind]) for kind in entry["sha256"])
+    masks = size_of(out / entry["mask"])
+    videos = sum(size_of(out / entry[kind]) for kind in entry["sha256"]) - masks
     listed = {**entry, "quality": measured.to_dict()}
     big = folder / "hashed"
     big.write_bytes(os.urandom(1 << 26))
@@ -161,7 +172,8 @@ def fakes(clips: list[Path], model: Path, folder: Path) -> dict[str, float]:
         "render_core_s_per_frame": used / RENDERED,
         "score_core_s_per_frame": scored / RENDERED,
         "video_bytes_per_frame": videos / RENDERED,
-        "sidecar_bytes": float(size_of(out) - videos),
+        "mask_bytes_per_frame": masks / RENDERED,
+        "sidecar_bytes": float(size_of(out) - videos - masks),
         "entry_bytes": float(len(json.dumps(listed, indent=2))),
         "hash_core_s_per_gib": hashed * 16,
     }
@@ -213,7 +225,7 @@ def curation(u: dict[str, float], people: int, group: int) -> dict[str, float]:
     weights = u["weight_bytes"] + group * u["weight_bytes_per_person"]
     step = u["train_core_s_per_step"] + group * u["train_core_s_per_step_per_person"]
     footage, faces = (people * MINUTES * u[f"{kind}_bytes_per_minute"] for kind in ("clip", "faceset"))
-    fake = frames * u["video_bytes_per_frame"] + u["sidecar_bytes"]
+    fake = frames * (u["video_bytes_per_frame"] + u["mask_bytes_per_frame"]) + u["sidecar_bytes"]
     hours = {
         "extraction": people * MINUTES * u["extract_core_s_per_minute"] / 3600,
         "training": groups * STEPS * step / 3600,
@@ -231,7 +243,7 @@ def curation(u: dict[str, float], people: int, group: int) -> dict[str, float]:
         "read_bytes": footage + faces + pairs * (model + footage / people + fake),
         "training_memory_bytes": ADAM * weights,
         "manifest_bytes": pairs * u["entry_bytes"],
-        "files": people * MINUTES * u["faceset_files_per_minute"] + 9 * pairs,
+        "files": people * MINUTES * u["faceset_files_per_minute"] + FILES * pairs,
     }  # fmt: skip
 
 
@@ -267,16 +279,17 @@ def main() -> None:
     parser.add_argument("-o", "--out", type=Path)
     options = parser.parse_args()
     if options.units:
-        units = json.loads(options.units.read_text())["units"]
-    else:
-        with tempfile.TemporaryDirectory() as scratch:
-            work = options.work or Path(scratch)
-            work.mkdir(parents=True, exist_ok=True)
-            units = measure(work, options.preset, options.repeats)
-    units = {name: round(value, 6) for name, value in units.items()}
-    result = {"benchmark": "scale", "preset": options.preset, "repeats": options.repeats, "units": units,
-              **multiplied(units), "machine": common.machine()}  # fmt: skip
-    common.finish(result, options.out)
+        earlier = json.loads(options.units.read_text())
+        common.finish({**earlier, **multiplied(earlier["units"])}, options.out)
+        return
+    with tempfile.TemporaryDirectory() as scratch:
+        work = options.work or Path(scratch)
+        work.mkdir(parents=True, exist_ok=True)
+        for rounds in measure(work, options.preset, options.repeats):
+            units = median(rounds)
+            result = {"benchmark": "scale", "preset": options.preset, "repeats": len(rounds), "units": units,
+                      **multiplied(units), "runs": rounds, "machine": common.machine()}  # fmt: skip
+            common.finish(result, options.out)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import re
 from collections import defaultdict
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,8 +23,8 @@ from faceswap_hq.planning import Plan
 from faceswap_hq.render import Counts
 
 __all__ = [
-    "Manifest", "Method", "Swap", "identifier", "is_made", "make_pair", "open_swap", "render_file", "render_ladder",
-    "render_pair", "render_preview",
+    "Manifest", "Method", "Swap", "identifier", "is_made", "make_pair", "open_swap", "paths_of", "render_file",
+    "render_ladder", "render_pair", "render_preview",
 ]  # fmt: skip
 
 FORMAT = "faceswap-hq manifest"
@@ -252,6 +252,15 @@ def identifier(
     return re.sub(r"([^\w.-]|_)+", "_", "_".join(parts))[:150]
 
 
+def paths_of(entry: Mapping[str, Any]) -> list[str]:
+    """Every file of a manifest's entry, relative to its directory: videos after their credentials; a mask has none."""
+    found = []
+    for kind in entry.get("sha256", ()):
+        path = str(entry[kind])
+        found += [path] if kind == "mask" else [provenance.sidecar_path(Path(path)).as_posix(), path]
+    return found
+
+
 class Manifest:
     """``manifest.json`` of an output directory.
 
@@ -296,10 +305,8 @@ class Manifest:
                 return 0
             self._write(staying)
         for entry in entries:
-            for kind in entry.get("sha256", ()) if entry not in staying else ():
-                path = self.path.parent / entry[kind]
-                path.unlink(missing_ok=True)
-                provenance.sidecar_path(path).unlink(missing_ok=True)
+            for path in paths_of(entry) if entry not in staying else ():
+                (self.path.parent / path).unlink(missing_ok=True)
         return len(entries) - len(staying)
 
     def _write(self, entries: list[dict[str, Any]]) -> None:

@@ -13,7 +13,6 @@ from faceswap_hq.curation.publish import Judged
 from faceswap_hq.curation.review import DECISIONS, Decision, as_review, kept_decisions, merged, read_review
 from faceswap_hq.curation.thresholds import Verdict
 from faceswap_hq.errors import UserError
-from faceswap_hq.provenance import sidecar_path
 
 
 def apply_review(review: Path, out: Path) -> tuple[list[Judged], list[Decision]]:
@@ -110,10 +109,11 @@ def _some(names: Sequence[str]) -> str:
 def _whole(out: Path, published: Sequence[Judged]) -> None:
     """Refuse to move what is not there, or is not what the manifest says."""
     for item in published:
-        for kind, sha256 in item.entry["sha256"].items():
-            path = item.folder / item.entry[kind]
-            for needed in (path, sidecar_path(path)):
-                if not needed.is_file():
-                    raise UserError(f"{needed} is missing.", "Run faceswap-hq curate again; nothing was changed.")
-            if kind == "fake" and files.sha256_file(path) != sha256:
-                raise UserError(f"{path} is not what was scored.", "Run faceswap-hq curate again; nothing was changed.")
+        for path in fakes.paths_of(item.entry):
+            if not (item.folder / path).is_file():
+                raise UserError(
+                    f"{item.folder / path} is missing.", "Run faceswap-hq curate again; nothing was changed."
+                )
+        fake = item.folder / item.entry["fake"]
+        if files.sha256_file(fake) != item.sha256:
+            raise UserError(f"{fake} is not what was scored.", "Run faceswap-hq curate again; nothing was changed.")

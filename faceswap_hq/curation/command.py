@@ -55,6 +55,9 @@ def curate(
         typer.Option(help="Face-recognition network (ONNX, ArcFace's alignment: MobileFaceNet, ...), for likeness."),
     ] = None,
     blend: Annotated[str, typer.Option(help="none (plain paste), classic, best, or a YAML file.")] = "best",
+    masks: Annotated[
+        bool, typer.Option(help="Also masks/: how much of every pixel is the new face; for detectors that locate it.")
+    ] = True,
     backend: Backend = "mediapipe",
     device: Device = None,
     engine: EngineName = "local",
@@ -87,7 +90,8 @@ def curate(
 
     settings = CurateSettings(
         pairs=pairs, seed=seed, preset=preset or "fast", steps=steps, minutes=minutes, retrain_rounds=retrain_rounds,
-        retrain_steps=retrain_steps, blend=blend, backend=backend, held_out=HeldOut(share=held_out, seconds=seconds),
+        retrain_steps=retrain_steps, blend=blend, backend=backend, masks=masks,
+        held_out=HeldOut(share=held_out, seconds=seconds),
     )  # fmt: skip
     tools = Tools(
         frames=lambda description, total: progress(description, total, unit="frames"), training=training_progress,

@@ -42,10 +42,10 @@ def make(task: PairTask, tools: Tools) -> Made | str:
     render = task.render
     tools.say(f"{task.place}: {render.source} onto {render.target}")
     rendered = perform_alone(render, tools)
-    entry = rendered["entry"]
-    if entry is None:
+    if rendered["entry"] is None:
         tools.warn(f"{render.source} onto {render.target} cannot be rendered: {rendered['error']}")
         return str(rendered["error"])
+    entry = render.wanted(rendered["entry"])
     score = ScoreTask(
         number=render.number, entry=entry, source_faces=task.source_faces, source_digest=task.source_digest,
         identity=task.identity, identity_sha256=task.identity_sha256, work_dir=render.work_dir,

@@ -16,14 +16,13 @@ from faceswap_hq import fakes, files
 from faceswap_hq.curation.review import Decision
 from faceswap_hq.curation.thresholds import Verdict
 from faceswap_hq.errors import UserError
-from faceswap_hq.provenance import sidecar_path
 
 FORMAT = "faceswap-hq curation"
 VERSION = 1
 WORK, REJECTED, REPORT, SETTINGS, CARD, PAGE, SUMS = (
     "work", "rejected", "curation.json", "curation.yaml", "README.md", "review.html", "SHA256SUMS",
 )  # fmt: skip
-KINDS = {"fake": "fakes", "real": "reals", "control": "controls"}
+KINDS = {"fake": "fakes", "real": "reals", "control": "controls", "mask": "masks"}
 """What belongs to a fake, and the folder that it lies in."""
 
 
@@ -109,7 +108,7 @@ def entry_of(item: Judged, rank: int) -> dict[str, Any]:
 
 
 def publish(out: Path, judged: Sequence[Judged]) -> None:
-    """Let ``out/`` hold the accepted fakes and ``out/rejected/`` the others, each with reals, controls and manifest.
+    """Let ``out/`` hold the accepted fakes and ``out/rejected/`` the others, with reals, controls, masks and manifest.
 
     The files are links to where they lie now. At no moment does a manifest name a file that is not there, and a fake
     that moves from one folder to the other is at no moment in neither manifest.
@@ -126,10 +125,8 @@ def publish(out: Path, judged: Sequence[Judged]) -> None:
     leaving = {folder: _unlist(folder, entries) for folder, entries in wanted.items()}
     for folder, entries in wanted.items():
         for name, entry in entries.items():
-            for kind in entry["sha256"]:
-                made, final = from_rounds[name] / entry[kind], folder / entry[kind]
-                files.put_link(sidecar_path(made), sidecar_path(final))
-                files.put_link(made, final)
+            for path in fakes.paths_of(entry):
+                files.put_link(from_rounds[name] / path, folder / path)
     for folder, entries in wanted.items():
         if entries or leaving[folder] or folder == out:
             _write_manifest(folder, [*entries.values(), *leaving[folder]])
@@ -161,11 +158,10 @@ def _write_manifest(folder: Path, entries: list[dict[str, Any]]) -> None:
 
 
 def _tidy(folder: Path, entries: dict[str, dict[str, Any]]) -> None:
-    """Remove videos, and what lies beside them, that the manifest no longer names."""
-    named = {folder / entry[kind] for entry in entries.values() for kind in entry["sha256"]}
-    named |= {sidecar_path(path) for path in named}
-    for place in KINDS.values():
-        for path in (folder / place).glob("*.mp4*"):
+    """Remove videos, what lies beside them, and masks that the manifest no longer names."""
+    named = {folder / path for entry in entries.values() for path in fakes.paths_of(entry)}
+    for kind, place in KINDS.items():
+        for path in (folder / place).glob("*.zip" if kind == "mask" else "*.mp4*"):
             if path not in named:
                 path.unlink()
     for place in (*KINDS.values(), "."):

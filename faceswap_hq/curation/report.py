@@ -171,13 +171,15 @@ def card(value: Mapping[str, Any], settings: Mapping[str, Any]) -> str:
     """
     fakes = value["fakes"]
     accepted = [fake for fake in fakes if fake["accepted"]]
+    masks = settings["settings"].get("masks", False)
     lines = [
         f"# Face swaps of {len(value['people'])} people: {len(accepted)} fakes",
         "",
         f"Made by `faceswap-hq curate` ({value['toolkit']}), seed {settings['settings']['seed']}. **Every video in"
         " `fakes/` is an AI face swap**; its content credentials say so (`faceswap-hq verify FILE`). Each fake has its"
         " matched real in `reals/` (the same frames through the same codec, face untouched) and a control in"
-        " `controls/` (the target's own face taken out and put back by the same pipeline).",
+        " `controls/` (the target's own face taken out and put back by the same pipeline)"
+        + (", and in `masks/` how much of every pixel is the new face." if masks else "."),
         "",
         f"`stress-test --detector CKPT --fakes DIR` takes this folder as it is. `sha256sum -c {SUMS}` checks it."
         f" `{WORK}/` is not part of the data set: it is what running the same command again starts from.",

@@ -140,6 +140,7 @@ def _task(curation: Curation, pair: Pair, number: int, model: Model, place: str)
         blend=settings_to_dict(blend_settings(curation.settings.blend)),
         backend=curation.settings.backend, seed=curation.settings.seed,
         consent={name: cast.consent[name].facts() for name in (pair.source, pair.target)}, work_dir=str(curation.work),
+        masks=curation.settings.masks,
     )  # fmt: skip
     return PairTask(
         place=place, render=render, source_faces=source["faceset"], source_digest=source["digest"],

@@ -32,6 +32,8 @@ class CurateSettings:
     """Blending preset or YAML file."""
     backend: str = "mediapipe"
     """Landmark backend."""
+    masks: bool = True
+    """Write the exact mask of every fake beside it (:mod:`faceswap_hq.masks`)."""
     held_out: HeldOut = field(default_factory=HeldOut)
 
     def __post_init__(self) -> None:

@@ -92,7 +92,7 @@ class TrainTask:
 
 @dataclass(frozen=True, kw_only=True)
 class RenderTask:
-    """Render one fake with its matched real and its control."""
+    """Render one fake with its matched real, its control and its masks."""
 
     number: int
     """Which round."""
@@ -110,10 +110,12 @@ class RenderTask:
     consent: dict[str, dict[str, str]]
     """Of source and target."""
     work_dir: str
+    masks: bool = True
+    """Whether the exact masks are wanted; where they are not, those of an earlier run do no harm."""
 
     @property
     def out(self) -> str:
-        """Directory of the round's fakes, reals and controls."""
+        """Directory of the round's fakes, reals, controls and masks."""
         return f"{self.work_dir}/round-{self.number}"
 
     @property
@@ -130,21 +132,29 @@ class RenderTask:
 
     def key(self) -> str:
         """See :class:`~faceswap_hq.curation.records.Task`."""
-        left_out = ("number", "clip", "model", "work_dir")
+        left_out = ("number", "clip", "model", "work_dir", "masks")
         return digest([VERSION, self.id, {k: v for k, v in asdict(self).items() if k not in left_out}])
 
     def whole(self, result: dict[str, Any]) -> bool:
         """See :class:`~faceswap_hq.curation.records.Task`."""
-        from faceswap_hq.provenance import sidecar_path
+        from faceswap_hq.fakes import paths_of
 
         entry = result["entry"]
         if entry is None:
             return False
-        videos = {kind: Path(self.out) / entry[kind] for kind in entry["sha256"]}
-        return all(
-            path.is_file() and sidecar_path(path).is_file() and files.sha256_file(path) == entry["sha256"][kind]
-            for kind, path in videos.items()
+        entry = self.wanted(entry)
+        if self.masks and "mask" not in entry["sha256"]:  # of a run that wanted none
+            return False
+        return all((Path(self.out) / path).is_file() for path in paths_of(entry)) and all(
+            files.sha256_file(Path(self.out) / entry[kind]) == sha256 for kind, sha256 in entry["sha256"].items()
         )
+
+    def wanted(self, entry: dict[str, Any]) -> dict[str, Any]:
+        """The manifest's entry, without the masks where they are not wanted."""
+        if self.masks:
+            return entry
+        hashes = {kind: sha256 for kind, sha256 in entry["sha256"].items() if kind != "mask"}
+        return {key: value for key, value in entry.items() if key != "mask"} | {"sha256": hashes}
 
     def work(self, tools: Tools) -> dict[str, Any]:
         """Render. Returns ``entry``, the manifest's; or None with ``error``, why this pair cannot be rendered."""
@@ -163,7 +173,7 @@ class RenderTask:
             raise UserError(f"{self.model} has changed since this began.", "Run the same command again.")
         swap = replace(swap, consent=self.consent)
         try:
-            entry, _ = fakes.make_pair(Path(self.clip), swap, Path(self.out), control=True)
+            entry, _ = fakes.make_pair(Path(self.clip), swap, Path(self.out), control=True, masks=self.masks)
         except UserError as error:
             return {"entry": None, "error": error.message}
         return {"entry": {**entry, "method": "faceswap-hq"}}

@@ -13,6 +13,7 @@ from faceswap_hq.curation.plan import HeldOut
 from faceswap_hq.curation.run import run as curate
 from faceswap_hq.curation.settings import CurateSettings
 from faceswap_hq.curation.thresholds import WORDS, Criterion, Thresholds, judge
+from faceswap_hq.masks import MaskWriter
 from tests.faceswap_hq.clips import number_of
 from tests.faceswap_hq.helpers import Shot, mark, write_clip
 
@@ -88,7 +89,14 @@ def hand_made(out: Path, shots: tuple[Shot, Shot], names=("anna", "ben", "cem"),
             name = fakes.identifier(Path(f"{target}.mp4"), source, target, (0, count))
             onto = {"person": target, "clip": f"{target}.mp4", "sha256": 64 * str(names.index(target))}
             entry = {"id": name, "source": {"person": source}, "target": onto, "frames": [0, count]}
-            for kind, place in publish.KINDS.items():
+            entry["mask"] = f"{publish.KINDS['mask']}/{name}.zip"
+            with MaskWriter(made / entry["mask"]) as writer:
+                covered = np.zeros(films[target][0].shape[:2], np.uint8)
+                covered[PATCH] = 255
+                for i in range(count):
+                    writer.write(i, covered)
+            for kind in ("fake", "real", "control"):
+                place = publish.KINDS[kind]
                 images = [mark(films[target][i % 48], i) for i in range(count)]
                 if kind == "fake":
                     for i, image in enumerate(images):

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from faceswap_hq import files, media, provenance
+from faceswap_hq import files, provenance
 from faceswap_hq.curation import opening, records
 from faceswap_hq.curation.plan import HeldOut
 from faceswap_hq.curation.run import run as curate
@@ -25,6 +25,7 @@ from faceswap_hq.errors import UserError
 from stress.data.layouts import read_manifest
 from tests.engines import Prepared, die, doubled, failing, first_time, patient, written
 from tests.faceswap_hq.helpers import SETTINGS_YAML, leftovers
+from tests.faceswap_hq.same import facts
 
 pytest.importorskip("ray", reason="needs Ray: pip install 'faceswap-hq[cluster]'")
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
@@ -71,46 +72,6 @@ def dying(mark: Path, function, task, tools):
 
             patch.setattr(place, name, deadly)
         return function(task, tools)
-
-
-def facts(folder: Path) -> dict[str, object]:
-    """File ► all that does not depend on when it was made and signed."""
-    found: dict[str, object] = {}
-    for path in sorted(folder.rglob("*")):
-        name = path.relative_to(folder).as_posix()
-        if not path.is_file() or path.name.endswith(".lock"):
-            continue
-        if path.suffix == ".mp4":
-            found[name] = _shown(path)
-        elif path.suffix in (".json", ".jsonl"):
-            found[name] = [_timeless(json.loads(text)) for text in _documents(path)]
-        elif path.name == "SHA256SUMS":
-            found[name] = [line.split("  ")[1] for line in path.read_text().splitlines()]
-        else:
-            found[name] = hashlib.sha256(path.read_bytes()).hexdigest()
-    return found
-
-
-def _documents(path: Path) -> list[str]:
-    return path.read_text().splitlines() if path.suffix == ".jsonl" else [path.read_text()]
-
-
-def _timeless(value):
-    """JSON without times, and without the hashes of signed videos."""
-    if isinstance(value, dict):
-        signed = {"fake", "real", "control"}
-        kept = {k: v for k, v in value.items() if k not in ("made", "seconds", "faces_per_second", "key")}
-        if "digital_source_type" in kept:  # the credentials of a video
-            kept.pop("file")
-        return {k: sorted(v) if k == "sha256" and set(v) <= signed else _timeless(v) for k, v in kept.items()}
-    return [_timeless(item) for item in value] if isinstance(value, list) else value
-
-
-def _shown(path: Path) -> str:
-    digest = hashlib.sha256()
-    for frame in media.read_frames(media.probe(path)):
-        digest.update(f"{frame.pts}".encode() + frame.image.tobytes())
-    return digest.hexdigest()
 
 
 def curated(folder: Path, name: str, engine) -> Path:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from faceswap_hq import files, provenance
+from faceswap_hq import fakes, files
 from faceswap_hq.curation import publish
 from faceswap_hq.curation.apply import apply_review
 from faceswap_hq.curation.records import Tools
@@ -56,9 +56,10 @@ def whole(out: Path) -> None:
     """What holds at any moment: manifests name files that are there and unchanged, and no fake is in no manifest."""
     for folder in (out, out / "rejected"):
         for entry in manifest(folder).values():
+            assert set(entry["sha256"]) == set(publish.KINDS)
             for kind, sha256 in entry["sha256"].items():
                 assert files.sha256_file(folder / entry[kind]) == sha256
-                assert provenance.sidecar_path(folder / entry[kind]).is_file()
+            assert all((folder / path).is_file() for path in fakes.paths_of(entry))
     assert len(where(out)) == 6
 
 
@@ -85,7 +86,7 @@ class TestApplied:
         assert "above 2" in said["automatic"]["reasons"][0]
         assert [item.id for item in order][-1] == where(out)[("cem", "ben")]["id"]  # its score is what was measured
         for kind, place in publish.KINDS.items():
-            assert len(list((out / place).glob("*.mp4"))) == 4
+            assert len([path for path in (out / place).iterdir() if path.suffix in (".mp4", ".zip")]) == 4
             assert not (out / where(out)[GOOD][kind]).exists()
 
     def test_every_record_says_the_same(self, out):

@@ -7,11 +7,14 @@ import hashlib
 import json
 import random
 import shutil
+import zipfile
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 
-from faceswap_hq import fakes, files, provenance
+from faceswap_hq import fakes, files, media, provenance
 from faceswap_hq.curation import records
 from faceswap_hq.curation.tasks import TrainTask
 from faceswap_hq.curation.thresholds import Criterion, Thresholds
@@ -39,6 +42,7 @@ class TestWhatIsPublished:
         clips = read_manifest(out)
         assert {clip.people for clip in clips if clip.label == 1} == PAIRS
         assert len([clip for clip in clips if clip.label == 0]) == len(read_controls(out)) == 2
+        assert [clip.mask is not None for clip in clips] == [clip.label == 1 for clip in clips]
         assert not (out / "rejected").exists()
         for who, entry in manifest(out).items():
             assert entry["frames"] == [17, 24]
@@ -47,7 +51,8 @@ class TestWhatIsPublished:
             for kind in ("fake", "real", "control"):
                 found = provenance.verify(out / entry[kind])
                 assert found.state == "valid"
-                assert files.sha256_file(out / entry[kind]) == entry["sha256"][kind]
+            for kind, sha256 in entry["sha256"].items():
+                assert files.sha256_file(out / entry[kind]) == sha256
             basis = {"anna": {"basis": "virtual actor"}, "ben": {"basis": "virtual actor", "note": "drawn"}}
             facts = provenance.verify(out / entry["fake"]).facts["facts"]
             assert facts["source"] == entry["source"] == {"person": who[0], "consent": basis[who[0]]}
@@ -60,6 +65,19 @@ class TestWhatIsPublished:
         report = json.loads((out / "curation.json").read_text())
         assert [fake["rank"] for fake in report["fakes"]] == [1, 2]
         assert not leftovers(out)
+
+    def test_the_mask_is_where_the_fake_differs_from_its_real(self, fresh):
+        for entry in manifest(fresh / "out").values():
+            real, fake = (
+                [frame.image.astype(int) for frame in media.read_frames(media.probe(fresh / "out" / entry[kind]))]
+                for kind in ("real", "fake")
+            )
+            with zipfile.ZipFile(fresh / "out" / entry["mask"]) as archive:
+                assert len(archive.namelist()) == entry["counts"]["swapped"] == 7
+                for name in archive.namelist():
+                    mask = cv2.imdecode(np.frombuffer(archive.read(name), np.uint8), cv2.IMREAD_GRAYSCALE)
+                    change = np.abs(fake[int(name[:6])] - real[int(name[:6])]).mean(2)
+                    assert change[mask > 250].mean() > 10 * change[mask == 0].mean()
 
     def test_nothing_that_is_rendered_was_trained_on(self, fresh):
         for path in (fresh / "out/work/facesets").glob("*/*.faceset"):
@@ -76,7 +94,9 @@ class TestWhatIsPublished:
         assert entry["curation"]["round"] == 0  # the less bad of the two
         assert "3, above 2" in entry["curation"]["reasons"][0]
         assert (out / "rejected" / entry["fake"]).is_file()
+        assert (out / "rejected" / entry["mask"]).is_file()
         assert not (out / entry["fake"]).exists()
+        assert not (out / entry["mask"]).exists()
         assert {clip.people for clip in read_manifest(out) if clip.label == 1} == {("ben", "anna")}
 
     def test_a_second_attempt_that_is_good_enough_is_taken(self, cast, seams):
@@ -86,6 +106,13 @@ class TestWhatIsPublished:
         entry = manifest(out)["anna", "ben"]
         assert entry["curation"]["round"] == 1
         assert entry["model"]["sha256"] != manifest(out)["ben", "anna"]["model"]["sha256"]
+
+    def test_without_masks_none_are_written(self, cast, seams):
+        out = unscored(cast)
+        shutil.rmtree(out / "work/round-0")
+        curated(cast, masks=False)
+        assert len(read_manifest(out)) == 4
+        assert not list(out.rglob("*.zip"))
 
     def test_a_pair_that_cannot_be_rendered_stops_nothing(self, cast, seams, monkeypatch):
         real = fakes.make_pair
@@ -133,6 +160,29 @@ class TestAgain:
         for entry in manifest(out).values():
             assert files.sha256_file(out / entry["real"]) == entry["sha256"]["real"]
             assert provenance.verify(out / entry["real"]).state == "valid"
+
+    def test_masks_that_are_not_wanted_go_and_come_back_with_nothing_rendered(self, cast, seams, counted):
+        out, before = cast.parent / "out", published(cast.parent / "out")
+        curated(cast, masks=False)
+        assert not (out / "masks").exists()
+        assert not any("mask" in entry or "mask" in entry["sha256"] for entry in manifest(out).values())
+        assert "masks/" not in (out / "SHA256SUMS").read_text()
+        curated(cast)
+        assert published(out) == before
+        assert counted == []
+
+    def test_masks_that_an_earlier_run_did_not_write_are_made(self, cast, seams, counted):
+        out, name = cast.parent / "out", next(iter(manifest(cast.parent / "out").values()))["id"]
+        path = out / "work/round-0/renders" / f"{name}.json"
+        record = json.loads(path.read_text())
+        record["result"]["entry"].pop("mask")
+        record["result"]["entry"]["sha256"].pop("mask")
+        path.write_text(json.dumps(record))
+        curated(cast, masks=False)
+        assert counted == []
+        curated(cast)
+        assert len(counted) == 1
+        assert all((out / entry["mask"]).is_file() for entry in manifest(out).values())
 
     def test_other_consent_is_signed_anew(self, cast, seams, counted):
         (cast / "consent.yaml").write_text("anna: virtual actor\nben: own footage\n")
@@ -223,9 +273,10 @@ class TestCommand:
         before = tree(trained)
         code, out, err = run(
             "curate", cast, "-o", cast.parent / "new", "--model", trained, "--blend", "none", "--pairs", 1,
-            "--device", "cpu", "--retrain-rounds", 0,
+            "--device", "cpu", "--retrain-rounds", 0, "--no-masks",
         )  # fmt: skip
         assert (code, "1 fakes accepted" in out) == (0, True), err
+        assert not list((cast.parent / "new").rglob("*.zip"))
         assert tree(trained) == before
         assert run("curate", cast, "-o", cast.parent / "new", "--model", trained, "--steps", 1)[0] == 2
         (cast / "anna.mp4").rename(cast / "cem.mp4")
