@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -117,7 +118,7 @@ class Trained:
     processor_seconds: float
     """Of all threads of this process."""
     losses: dict[str, float]
-    """Mean of the last fifty steps."""
+    """Mean of the last fifty steps, a term's over those that had it."""
     diverged: bool
     """Given up because its loss was no number several steps in a row."""
 
@@ -140,8 +141,7 @@ def train(trainer: Trainer, steps: int, report: Callable[[int], None] = lambda s
         report(done)
     wall, processor = time.perf_counter() - wall, time.process_time() - processor
     trainer.remember()
-    names = last[-1]
-    means = {name: sum(one.get(name, 0.0) for one in last) / len(last) for name in names}
+    means = {name: statistics.fmean(one[name] for one in last if name in one) for name in last[-1]}
     return Trained(
         steps=done, wall_seconds=wall, processor_seconds=processor, diverged=odd >= GIVEN_UP,
         losses={name: round(value, 5) for name, value in means.items() if math.isfinite(value)},

@@ -20,6 +20,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -39,9 +40,9 @@ PHASES = (1 / 6, 1 / 2, 5 / 6)
 """Shares of the budget at which steps are timed: one in each third."""
 
 
-def settings_of(row: Row, preset: str, seed: int) -> TrainSettings:
-    """A row's settings: the preset's, those that all rows have, the row's own."""
-    return swap_quality.changed(preset, [*BASE, *row.changes], seed)
+def settings_of(row: Row, preset: str, seed: int, every: Sequence[str] = ()) -> TrainSettings:
+    """A row's settings: the preset's, those that every row has, the row's own."""
+    return swap_quality.changed(preset, [*BASE, *every, *row.changes], seed)
 
 
 def kept(path: Path, asked: dict[str, Any]) -> dict[str, Any] | None:
@@ -94,7 +95,7 @@ class Bench:
 
     def trainer(self, row: Row, seed: int) -> IngredientTrainer:
         """A row's trainer before its first step."""
-        settings = settings_of(row, self.options.preset, seed)
+        settings = settings_of(row, self.options.preset, seed, self.options.set)
         return IngredientTrainer(settings, self.people, row.extras, self.perceptual)
 
     def asked(self, row: Row, seed: int) -> dict[str, Any]:
@@ -103,7 +104,7 @@ class Bench:
         extras: dict[str, Any] = dataclasses.asdict(row.extras)
         if row.extras.perceptual:
             extras["network"] = [self.options.perceptual_network, files.sha256_file(self.options.perceptual)]
-        settings = to_dict(settings_of(row, self.options.preset, seed))
+        settings = to_dict(settings_of(row, self.options.preset, seed, self.options.set))
         return {"settings": settings, "extras": extras} | {key: getattr(self.options, key) for key in same}
 
     def cost(self, row: Row) -> dict[str, Any] | None:
@@ -187,6 +188,7 @@ def main() -> None:
     parser.add_argument("--work", type=Path, required=True, help="outside the repository; kept, so that it resumes")
     parser.add_argument("--rows", nargs="+", choices=[row.name for row in ROWS], metavar="NAME", help="default: all")
     parser.add_argument("--preset", default="fast")
+    parser.add_argument("--set", nargs="+", default=[], metavar="KEY=VALUE", help="settings changed in every row")
     parser.add_argument("--steps", type=int, default=400, help="of every row")
     parser.add_argument("--minutes", type=float, help="instead: steps that cost as much as base's in so many minutes")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
@@ -210,7 +212,7 @@ def main() -> None:
     identity = quality.IdentityModel(options.identity) if options.identity else None
     perceptual = Perceptual(options.perceptual, options.perceptual_network) if options.perceptual else None
     sets, found = swap_quality.actor_cases(options)
-    settings = settings_of(ROWS[0], options.preset, 0)
+    settings = settings_of(ROWS[0], options.preset, 0, options.set)
     side, coverage = settings.model.resolution, settings.coverage
     measurer = Measurer(cases_of(found, identity), side, coverage, identity, options.every)
     bench = Bench(options, [load_person(faceset, side, coverage) for faceset in sets], measurer, perceptual)
