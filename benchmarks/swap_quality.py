@@ -34,6 +34,7 @@ import blending
 from faceswap_hq import actors, files, media, planning, quality, render
 from faceswap_hq.extract import extract
 from faceswap_hq.faces import alignment, regions
+from faceswap_hq.faces.landmarks import LandmarkBackend
 from faceswap_hq.faceset import Faceset, is_faceset, read_faceset
 from faceswap_hq.model import SwapAutoencoder
 from faceswap_hq.planning import Plan, RenderSettings
@@ -81,7 +82,8 @@ class Case:
     """One ordered pair and what it is measured on."""
 
     name: str
-    run: Path
+    run: Path | None
+    """Of the trained model; None where that is in memory."""
     source: int
     target: int
     clip: Path
@@ -96,27 +98,65 @@ class Case:
 
 def measured(case: Case, identity: quality.IdentityModel | None, retarget: float | None, every: int) -> dict[str, Any]:
     """Raw swap of a case's frames against the target and the exact swap."""
+    if case.run is None:
+        raise ValueError(f"{case.name} has no trained run.")
     model, card = load_model(case.run)
-    settings = RenderSettings(
+    settings = raw(case, retarget)
+    plan = planning.plan(case.clip, model, card.coverage, settings)
+    own = real_sharpness(case.faceset, model.settings.resolution, card.coverage)
+    return measured_by(model, case, plan, settings, own, identity, every)
+
+
+def raw(case: Case, retarget: float | None = None) -> RenderSettings:
+    """The decoder's output pasted as it is."""
+    return RenderSettings(
         source=case.source, target=case.target, frames=(case.first, 10**9), retarget=retarget,
         blend=blending.preset("none"),
     )  # fmt: skip
-    plan = planning.plan(case.clip, model, card.coverage, settings)
+
+
+def measured_by(
+    model: SwapAutoencoder,
+    case: Case,
+    plan: Plan,
+    settings: RenderSettings,
+    own: float,
+    identity: quality.IdentityModel | None,
+    every: int,
+    indices: list[int] | None = None,
+    finder: LandmarkBackend | None = None,
+) -> dict[str, Any]:
+    """:func:`measured` for a model in memory.
+
+    Args:
+        model: In evaluation mode.
+        case: What is swapped.
+        plan: Of the case's clip for this model.
+        settings: From :func:`raw`.
+        own: :func:`real_sharpness` of the source.
+        identity: Face-recognition network.
+        every: Measure every so many of the frames that are swapped.
+        indices: Swap only these frames of the clip; None for all behind the case's first.
+        finder: See :func:`faceswap_hq.quality.compare.compare_frames`.
+    """
+    part: dict[str, Any] = {"start": case.first} if indices is None else {"indices": indices}
     fine: list[float] = []
 
     def triples() -> Iterator[Triple]:
         with contextlib.ExitStack() as stack:
             truths: Any = itertools.repeat(None)
             if case.truth is not None:
-                truths = stack.enter_context(contextlib.closing(media.read_frames(case.truth, start=case.first)))
-            swaps = stack.enter_context(contextlib.closing(render.swapped_frames(plan, model, settings)))
+                truths = stack.enter_context(contextlib.closing(media.read_frames(case.truth, **part)))
+            drawn = render.swapped_frames(plan, model, settings, indices=indices)
+            swaps = stack.enter_context(contextlib.closing(drawn))
             for swap, truth in zip(swaps, truths, strict=False):
                 if swap.face is not None:
                     fine.append(raw_sharpness(swap.face, plan, swap.frame.index))
                 yield swap.frame.image, swap.image, truth.image if truth is not None else None
 
-    found = quality.compare_frames(triples(), identity_model=identity, source=case.looks, every=every)
-    own = real_sharpness(case.faceset, model, card.coverage)
+    found = quality.compare_frames(
+        triples(), identity_model=identity, source=case.looks, every=every, finder=finder
+    )
     return {**row_of(case.name, found), "sharpness": statistics.fmean(fine) / own if fine else None}
 
 
@@ -152,9 +192,8 @@ def raw_sharpness(face: np.ndarray, plan: Plan, index: int) -> float:
     return sharpness((face * 255).round().astype(np.uint8), inside(outline, len(face)))
 
 
-def real_sharpness(faceset: Faceset, model: SwapAutoencoder, coverage: float, most: int = 200) -> float:
+def real_sharpness(faceset: Faceset, side: int, coverage: float, most: int = 200) -> float:
     """The same of the source's real crops at the model's resolution."""
-    side = model.settings.resolution
     view = alignment.scaled(np.array([[1, 0, 0], [0, 1, 0]], np.float32), faceset.size, side, coverage)
     values = []
     for pick in np.linspace(0, len(faceset.rows) - 1, min(most, len(faceset.rows))).astype(int):

@@ -90,12 +90,16 @@ class Plan:
 def plan(
     video: Path, model: SwapAutoencoder, coverage: float, settings: RenderSettings, advance: Advance = lambda n=1: None
 ) -> Plan:
-    """First pass for a model: :func:`watch`, and what its decoder is to be asked for.
+    """First pass for a model: :func:`watch`, then :func:`aimed`.
 
     Raises:
         UserError: See :func:`watch`.
     """
-    found = watch(video, settings, model.settings.resolution, coverage, advance)
+    return aimed(watch(video, settings, model.settings.resolution, coverage, advance), model, settings)
+
+
+def aimed(found: Plan, model: SwapAutoencoder, settings: RenderSettings) -> Plan:
+    """What was found in a clip, with what the model's decoder is to be asked for."""
     habits = (
         model.calibration(settings.target)
         if settings.target is not None

@@ -266,6 +266,7 @@ def compare_frames(
     source: np.ndarray | None = None,
     every: int = 1,
     name: str = "fake and target",
+    finder: LandmarkBackend | None = None,
 ) -> FakeQuality:
     """Measure a fake that need not be a file; only the last few frames are held.
 
@@ -275,6 +276,7 @@ def compare_frames(
         source: Embeddings of person A, (N, D), as :func:`embed_clip` makes them; needed for identity.
         every: Measure every so many frames; flicker and jitter then compare frames that far apart.
         name: What is compared, for the error.
+        finder: Finds the target's faces, and is left open; None opens MediaPipe for it.
 
     Raises:
         UserError: If target and fake have different sizes.
@@ -285,7 +287,10 @@ def compare_frames(
     counts = [0, 0]
     compared = 0
     cut = CutDetector()
-    with contextlib.closing(open_backend()) as finder, contextlib.closing(open_backend()) as fake_finder:
+    with contextlib.ExitStack() as stack:
+        if finder is None:
+            finder = stack.enter_context(contextlib.closing(open_backend()))
+        fake_finder = stack.enter_context(contextlib.closing(open_backend()))
         for real, fake, exact in frames:
             counts = [counts[0] + (real is not None), counts[1] + (fake is not None)]
             if real is None or fake is None:

@@ -73,7 +73,7 @@ class Trainer:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(settings.seed)
             known = [] if base is None else list(base.people)
-            model = SwapAutoencoder(settings.model, [*known, *(person.name for person in people)])
+            model = self.built([*known, *(person.name for person in people)])
         self.first = len(known)
         if base is not None:
             model.grow_from(base)
@@ -97,6 +97,16 @@ class Trainer:
         self.progress = Progress()
         self.parts = 1
         """Turns in which a step's faces go through the model."""
+
+    def built(self, people: list[str]) -> SwapAutoencoder:
+        """The untrained model; what tries other layers overrides this."""
+        return SwapAutoencoder(self.settings.model, people)
+
+    def terms(
+        self, face: torch.Tensor, mask: torch.Tensor, target: torch.Tensor, areas: torch.Tensor
+    ) -> dict[str, torch.Tensor]:
+        """One person's loss, see :func:`reconstruction_loss`; what tries other losses overrides this."""
+        return reconstruction_loss(face, mask, target, areas, self.settings.loss)
 
     @property
     def shown(self) -> SwapAutoencoder:
@@ -161,7 +171,7 @@ class Trainer:
         drawn = self._drawing(bent.contiguous(memory_format=torch.channels_last), measures)
         totals: dict[str, torch.Tensor] = {}
         for (face, mask), y, area in zip(drawn, target.chunk(len(drawn)), areas.chunk(len(drawn)), strict=True):
-            for key, value in reconstruction_loss(face, mask, y, area, self.settings.loss).items():
+            for key, value in self.terms(face, mask, y, area).items():
                 totals[key] = totals[key] + value if key in totals else value
         return {key: value / len(drawn) for key, value in totals.items()}
 
