@@ -34,7 +34,7 @@ def fakes(curation: Path) -> list[dict[str, Any]]:
     for folder in (curation, curation / "rejected"):
         if not (folder / "manifest.json").exists():
             continue
-        for entry in json.loads((folder / "manifest.json").read_text())["fakes"]:
+        for entry in json.loads((folder / "manifest.json").read_text())["entries"]:
             paths = {kind: folder / entry[kind] for kind in ("fake", "real")}
             found.append({**known[entry["id"]], **paths})
     return sorted(found, key=lambda row: row["id"])
@@ -69,7 +69,8 @@ def sheets(options: argparse.Namespace) -> None:
     import cv2
 
     options.work.mkdir(parents=True, exist_ok=True)
-    everything = fakes(options.curation)
+    known = set(json.loads((options.without / "key.json").read_text()).values()) if options.without else set()
+    everything = [row for row in fakes(options.curation) if row["id"] not in known]
     drawn = np.random.default_rng(options.seed).permutation(len(everything))[: options.count]
     key = {}
     for number, place in enumerate(drawn, 1):
@@ -112,10 +113,15 @@ def correlations(marks: np.ndarray, values: dict[str, np.ndarray], people: list[
 
     found = {}
     for name, value in values.items():
+        if len(np.unique(value[np.isfinite(value)])) < 2:
+            continue  # the same in all: it ranks nothing
         spread = np.array([rank(rows, value) for rows in draws])
         low, high = np.nanpercentile(spread, [2.5, 97.5])
-        found[name] = {"rho": rank(np.arange(len(marks)), value), "low": float(low), "high": float(high),
-                       "n": int(np.isfinite(value).sum())}  # fmt: skip
+        rho = rank(np.arange(len(marks)), value)
+        found[name] = {
+            "rho": round(rho, 4), "low": round(float(low), 4), "high": round(float(high), 4),
+            "n": int(np.isfinite(value).sum()),
+        }  # fmt: skip
     return found
 
 
@@ -135,6 +141,10 @@ def compare(options: argparse.Namespace) -> None:
         "fakes": len(rows),
         "people": len({name for row in rows for name in (row["source"], row["target"])}),
         "spearman": correlations(marks, values, [(row["source"], row["target"]) for row in rows]),
+        "fakes_marked": [
+            {"id": row["id"], "mark": float(mark), "score": row["score"], "accepted": row["accepted"]}
+            for row, mark in zip(rows, marks, strict=True)
+        ],
         "marks": {
             "accepted": [float(mark) for mark in np.sort(marks[accepted])],
             "rejected": [float(mark) for mark in np.sort(marks[~accepted])],
@@ -151,6 +161,7 @@ def main() -> None:
     parser.add_argument("--curation", type=Path, required=True)
     parser.add_argument("--cast", type=Path, help="the clips that were curated, for sheets")
     parser.add_argument("--work", type=Path, required=True)
+    parser.add_argument("--without", type=Path, metavar="DIR", help="an earlier round, whose fakes are left out")
     parser.add_argument("--count", type=int, default=30)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path)

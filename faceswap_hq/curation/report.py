@@ -205,11 +205,12 @@ def card(value: Mapping[str, Any], settings: Mapping[str, Any]) -> str:
         " in `curation.json`).",
         "",
         *_table(
-            ("rank", "fake", "score", "identity", "mouth", "eyes", "pose °", "seam", "sharpness", "flicker", "round"),
+            ("rank", "fake", "score", "identity", "features", "mouth", "eyes", "pose °", "seam", "sharpness", "flicker",
+             "round"),
             [
                 (fake["rank"], fake["id"], _number(fake["score"]),
-                 *(_number(fake["values"][key]) for key in
-                   ("identity", "mouth", "eyes", "pose", "seam", "sharpness", "flicker")), fake["round"])
+                 *(_number(fake["values"].get(key)) for key in
+                   ("identity", "features", "mouth", "eyes", "pose", "seam", "sharpness", "flicker")), fake["round"])
                 for fake in accepted
             ],
         ),

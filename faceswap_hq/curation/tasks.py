@@ -208,7 +208,7 @@ class ScoreTask:
     def key(self) -> str:
         """See :class:`~faceswap_hq.curation.records.Task`."""
         hashes = {kind: self.entry["sha256"][kind] for kind in ("fake", "real")}
-        return digest([VERSION, hashes, self.source_digest, self.identity_sha256])
+        return digest([VERSION, hashes, self.source_digest, self.identity_sha256, "features"])
 
     def whole(self, result: dict[str, Any]) -> bool:
         """See :class:`~faceswap_hq.curation.records.Task`."""
@@ -229,6 +229,8 @@ class ScoreTask:
             measured = quality.compare_frames(
                 frames, identity_model=network, source=looks, name=f"{fake} and {real}"
             ).to_dict()
+        own = quality.faceset_patches(read_faceset(self.source_faces))
+        measured["features"] = quality.feature_likeness(quality.clip_patches(fake), own)
         return {"values": values(measured, self.entry["counts"]), "quality": measured}
 
 
@@ -249,7 +251,8 @@ def values(measured: dict[str, Any], counts: dict[str, Any]) -> dict[str, float 
     A mouth that hardly moves in a short clip tells nothing: a correlation must rest on ten independent frames.
 
     Args:
-        measured: :class:`~faceswap_hq.quality.FakeQuality` as plain data.
+        measured: :class:`~faceswap_hq.quality.FakeQuality` as plain data, and ``features``
+            (:func:`~faceswap_hq.quality.feature_likeness`).
         counts: The manifest's.
     """
     seen = measured["faces_target"]
@@ -266,6 +269,7 @@ def values(measured: dict[str, Any], counts: dict[str, Any]) -> dict[str, float 
         "tracked": measured["faces_both"] / seen if seen else 0.0,
         "identity": part("identity", "ratio"),
         "nearer": part("identity", "closer_to_source"),
+        "features": measured["features"],
         "mouth": agreement("mouth"),
         "eyes": agreement("eyes"),
         "pose": part("pose", "std"),

@@ -20,6 +20,7 @@ WORDS = {
     "tracked": "share of the target's faces found again in the fake",
     "identity": "likeness to the source, of the source's own",
     "nearer": "share of frames nearer to the source than to the target",
+    "features": "likeness of eyes and brows to the source's own",
     "mouth": "agreement of the mouth with the target's",
     "eyes": "agreement of the eyes with the target's",
     "pose": "head movement unlike the target's, degrees",

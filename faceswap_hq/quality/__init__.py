@@ -4,6 +4,7 @@ Nothing here looks inside the model or the renderer: every number comes from the
 """
 
 from faceswap_hq.quality.compare import FakeQuality, compare_clips, compare_frames, embed_clip, read_triples
+from faceswap_hq.quality.features import clip_patches, faceset_patches, feature_likeness, feature_patches
 from faceswap_hq.quality.identity import IdentityModel, IdentityScores, identity_scores
 from faceswap_hq.quality.motion import (
     Correlation,
@@ -23,11 +24,15 @@ __all__ = [
     "IdentityModel",
     "IdentityScores",
     "Spread",
+    "clip_patches",
     "compare_clips",
     "compare_frames",
     "correlation",
     "embed_clip",
     "face_mask",
+    "faceset_patches",
+    "feature_likeness",
+    "feature_patches",
     "flicker",
     "identity_scores",
     "jitter",

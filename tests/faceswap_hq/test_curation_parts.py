@@ -188,7 +188,7 @@ class TestThresholds:
         assert read_thresholds(tmp_path / "t.yaml") == own
         assert set(own.fake) == set(
             values({"faces_target": 0, "faces_both": 0, "flicker": None, "jitter": None}
-                   | dict.fromkeys(("identity", "mouth", "eyes", "pose", "seam", "sharpness")),
+                   | dict.fromkeys(("identity", "features", "mouth", "eyes", "pose", "seam", "sharpness")),
                    {"frames": 0, "swapped": 0})
         )  # fmt: skip
 
@@ -213,11 +213,11 @@ def test_what_is_tested_of_a_measured_fake():
     measured = {
         "faces_target": 8, "faces_both": 6, "identity": {"ratio": 0.7, "closer_to_source": 1.0}, "mouth": telling,
         "eyes": not_telling, "pose": {"mean": 3, "std": 1}, "seam": None, "sharpness": {"mean": 1}, "flicker": 1,
-        "jitter": None,
+        "jitter": None, "features": 0.8,
     }  # fmt: skip
     assert values(measured, {"frames": 10, "swapped": 9}) == {
-        "swapped": 0.9, "tracked": 0.75, "identity": 0.7, "nearer": 1.0, "mouth": 0.5, "eyes": None, "pose": 1.0,
-        "turn": 3.0, "seam": None, "sharpness": 1.0, "flicker": 1.0, "jitter": None,
+        "swapped": 0.9, "tracked": 0.75, "identity": 0.7, "nearer": 1.0, "features": 0.8, "mouth": 0.5, "eyes": None,
+        "pose": 1.0, "turn": 3.0, "seam": None, "sharpness": 1.0, "flicker": 1.0, "jitter": None,
     }  # fmt: skip
 
 
