@@ -44,8 +44,8 @@ def feature_patches(image: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
         middle = (left + right) / 2 + _UP * np.array([across[1], -across[0]])
         matrix = np.column_stack([turn, np.array([WIDTH / 2, HEIGHT / 2]) - turn @ middle])
         patch = cv2.warpAffine(image, matrix, (WIDTH, HEIGHT), flags=cv2.INTER_AREA, borderMode=cv2.BORDER_REPLICATE)
-        gray = cv2.GaussianBlur(cv2.cvtColor(patch, cv2.COLOR_RGB2GRAY).astype(np.float32), (0, 0), 1.0).ravel()
-        gray -= gray.mean()
+        blurred = cv2.GaussianBlur(cv2.cvtColor(patch, cv2.COLOR_RGB2GRAY).astype(np.float32), (0, 0), 1.0)
+        gray = blurred.ravel() - blurred.mean()
         found.append(gray / max(float(np.linalg.norm(gray)), 1e-3))
     return np.stack(found).astype(np.float32)
 
