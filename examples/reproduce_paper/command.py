@@ -63,7 +63,7 @@ def run(options: argparse.Namespace) -> None:
         UserError: For a cast, a curation or settings that cannot be used.
     """
     settings = settings_of(options)
-    check(contenders(settings))
+    check(contenders(settings), settings.size)
     out: Path = options.out
     cast = out / "cast" if str(options.cast) == "actors" else options.cast
     if cast == options.cast:

@@ -17,12 +17,13 @@ from reproduce_paper.data import EXTERNAL, REALS, Faces, within
 from reproduce_paper.plan import Settings
 from stress.data.crops import Crops
 from stress.data.frames import content_hash
-from stress.detectors import Detector, load_detector, new_detector, require_trainable, save_detector
+from stress.detectors import Detector, load_detector, require_trainable, save_detector
 from stress.evaluation.metrics import youden_threshold
 from stress.evaluation.out_of_fold import score_clips
 from stress.evaluation.store import FoldStore
 from stress.results import version_of
 from stress.study.augmentation import StudyRecipe, choose
+from stress.study.models import untrained
 from stress.training.loop import train
 from stress.training.settings import TrainSettings
 
@@ -48,8 +49,12 @@ def contenders(settings: Settings) -> list[Contender]:
     return [Contender(name=name) for name in settings.archs] + published
 
 
-def check(found: Sequence[Contender]) -> None:
-    """Refuse, before any work is done, published files that cannot be read or fine-tuned.
+def check(found: Sequence[Contender], size: int | None = None) -> None:
+    """Refuse, before any work is done, published files that cannot be read or fine-tuned, and unfit architectures.
+
+    Args:
+        found: All detectors.
+        size: Side of the faces that architectures are to take.
 
     Raises:
         UserError: If there is one.
@@ -57,6 +62,8 @@ def check(found: Sequence[Contender]) -> None:
     for contender in found:
         if contender.file is not None:
             require_trainable(load_detector(contender.file))
+        else:
+            untrained(contender.name, seed=0, device="cpu", input_size=size)
 
 
 def calibrated(detector: Detector, learned: Sequence[Crops]) -> Detector:
@@ -136,7 +143,7 @@ class Bench:
             faces = self.faces.of(detector.card)
             learned = within([*faces[REALS], *faces["crude"]], self._others(people))
             return calibrated(detector, learned), learned
-        fresh = new_detector(contender.name, seed=settings.seed + seed, input_size=settings.size)
+        fresh = untrained(contender.name, seed=settings.seed + seed, device="auto", input_size=settings.size)
         faces = self.faces.of(fresh.card)
         learned = within([*faces[REALS], *faces["crude"]], self._others(people))
         how = TrainSettings(

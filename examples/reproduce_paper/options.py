@@ -57,8 +57,9 @@ def _parser() -> argparse.ArgumentParser:
     learn.add_argument("--counts", default=",".join(map(str, COUNTS)), help="good fakes seen in fine-tuning")
     learn.add_argument("--strategy", default="all+replay", help="all, last or last-K, with +replay of crude fakes")
     learn.add_argument("--seeds", type=int, default=3)
+    learn.add_argument("--size", type=int, help="side of the faces, pixels; default what is customary with each")
     for name, kind, value in (
-        ("seed", int, 0), ("size", int, 128), ("frames", int, 16), ("epochs", int, 15), ("batch", int, 32),
+        ("seed", int, 0), ("frames", int, 16), ("epochs", int, 15), ("batch", int, 32),
         ("lr", float, 1e-3), ("tune-steps", int, 200), ("tune-lr", float, 3e-4), ("resamples", int, 1000),
     ):  # fmt: skip
         learn.add_argument(f"--{name}", type=kind, default=value, help="default %(default)s")

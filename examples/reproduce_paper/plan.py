@@ -26,7 +26,7 @@ class Settings:
         include_rejected: Whether fakes that curation rejected are used too.
         archs: Detectors trained here, by architecture.
         detectors: Published detectors, which are only tested and fine-tuned.
-        size: Side of the faces that detectors trained here see, pixels.
+        size: Side of the faces that detectors trained here see, pixels; None for what is customary with each.
         frames: Of each clip.
         epochs: Of training a detector.
         batch: Faces a step, a multiple of 4.
@@ -46,7 +46,7 @@ class Settings:
     include_rejected: bool = False
     archs: tuple[str, ...] = ("small_cnn", "mesoinception4")
     detectors: tuple[Path, ...] = ()
-    size: int = 128
+    size: int | None = None
     frames: int = 16
     epochs: int = 15
     batch: int = 32
@@ -67,7 +67,7 @@ class Settings:
             "archs": len(self.archs) + len(self.detectors) > 0 and len(set(self.archs)) == len(self.archs),
             "detectors": len({path.stem for path in self.detectors} | set(self.archs))
             == len(self.detectors) + len(self.archs),
-            "size": self.size >= 16,
+            "size": self.size is None or self.size >= 16,
             "frames": self.frames >= 1,
             "epochs": self.epochs >= 1,
             "batch": self.batch >= 4 and self.batch % 4 == 0,

@@ -245,3 +245,9 @@ def test_from_actors_to_the_report_and_again_without_work(tmp_path, capfd):
         assert ("mesh" in path.parts) == (path.stat().st_mtime_ns != moment)
     again = files.read_json(out / "result.json")
     assert again["detectors"]["small_cnn"]["tests"]["good"] == tests["good"]
+
+
+def test_an_architecture_that_does_not_take_such_pictures_is_refused_at_once():
+    with pytest.raises(UserError, match="mesoinception4 does not take"):
+        detect.check([detect.Contender(name="mesoinception4")], 128)
+    detect.check([detect.Contender(name="mesoinception4"), detect.Contender(name="small_cnn")])
