@@ -169,6 +169,7 @@ def sections(found: Mapping[str, Any]) -> list[dict[str, Any]]:
             "good": tables.cell(_figure(each, "good", "0", "detection_rate"), "detection_rate"),
             "after": tables.cell(_figure(each, "good", last, "detection_rate"), "detection_rate"),
             "alarms": tables.cell(_figure(each, "good", "0", "false_alarm_rate"), "false_alarm_rate"),
+            "alarms_after": tables.cell(_figure(each, "good", last, "false_alarm_rate"), "false_alarm_rate"),
             "auc_crude": tables.cell(_figure(each, "crude", "0", "auc"), "auc"),
             "auc_good": tables.cell(_figure(each, "good", "0", "auc"), "auc"),
             "auc_after": tables.cell(_figure(each, "good", last, "auc"), "auc"),
@@ -237,7 +238,8 @@ def lines(found: Mapping[str, Any]) -> list[str]:
     for row in sections(found):
         said.append(
             f"{row['name']}: detects {_text(row['crude'])} of the crude fakes, {_text(row['good'])} of the good ones, "
-            f"{_text(row['after'])} after fine-tuning on {last} of them; false alarms {_text(row['alarms'])}; "
+            f"{_text(row['after'])} after fine-tuning on {last} of them; false alarms {_text(row['alarms'])}, then "
+            f"{_text(row['alarms_after'])}; "
             f"AUC {_text(row['auc_crude'])}, {_text(row['auc_good'])}, {_text(row['auc_after'])}"
         )
     return said
