@@ -36,6 +36,8 @@ def command(*arguments: object) -> None:
 
 def detectors(options: argparse.Namespace) -> dict[str, Path]:
     """Name -> file, each with its card."""
+    if options.detectors:
+        return {name: Path(path) for name, path in (each.split("=", 1) for each in options.detectors)}
     folder = options.work / "detectors"
     folder.mkdir(parents=True, exist_ok=True)
     found = {}
@@ -60,7 +62,7 @@ def experiment(name: str, path: Path, options: argparse.Namespace) -> dict[str, 
     """Before, fine-tuned, after, up the ladder."""
     output = options.work / "good" / name
     own = sorted(options.ladder.iterdir())[0] if options.ladder else options.base
-    base = ["--base", own] if name in OURS and own else []
+    base = ["--base", own] if (name in OURS or options.detectors) and own else []
     ladder = ["--ladder", options.ladder] if options.ladder else []
     tuning = ["--seeds", options.seeds, "--strategies", options.strategies]
     if options.tuned is not None and name not in options.tuned.split(","):
@@ -107,7 +109,11 @@ def pick(part: dict[str, Any]) -> dict[str, Any]:
 def main() -> None:
     """Run everything and write the JSON."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--train", type=Path, required=True)
+    parser.add_argument("--train", type=Path, help="needed unless --detectors are given")
+    parser.add_argument(
+        "--detectors", nargs="+", metavar="NAME=FILE",
+        help="instead of the MesoNet authors' and ours: such as know --base, and nobody in --good",
+    )  # fmt: skip
     parser.add_argument("--good", type=Path, required=True)
     parser.add_argument("--ladder", type=Path)
     parser.add_argument("--base", type=Path, help="crude fakes of the good ones' people, without --ladder")
@@ -123,6 +129,8 @@ def main() -> None:
     parser.add_argument("--frames", type=int, default=16, help="looked at in each clip")
     parser.add_argument("-o", "--out", type=Path)
     options = parser.parse_args()
+    if options.train is None and not options.detectors:
+        parser.error("--train or --detectors is needed")
     started = time.monotonic()
     found = detectors(options)
     result: dict[str, Any] = {"benchmark": "harness", "seeds": options.seeds, "frames": options.frames}
