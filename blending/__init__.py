@@ -8,6 +8,7 @@ threads); the modules hold its parts, each usable on its own.
 from __future__ import annotations
 
 from blending.compose import ComposeResult, Prepared, compose, finish, prepare
+from blending.hair import FaceShape
 from blending.ladder import rungs
 from blending.occlusion import usual_disagreement, visibility
 from blending.settings import (
@@ -38,6 +39,7 @@ __all__ = [
     "ColorSettings",
     "ComposeResult",
     "DetailSettings",
+    "FaceShape",
     "MaskSettings",
     "OcclusionSettings",
     "PoissonSettings",

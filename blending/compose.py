@@ -75,6 +75,7 @@ def compose(
     polygon: Array | None = None,
     cover: Sequence[Array] = (),
     visible: Array | None = None,
+    shape: hair.FaceShape | None = None,
     settings: BlendSettings = BEST,
     state: BlendState | None = None,
     enhance: Callable[[Array], Array] | None = None,
@@ -95,6 +96,8 @@ def compose(
             into the face is looked for above the highest of them.
         visible: (S, S) float32 in [0, 1], in crop pixels: 0 where something is in front of the target's face, from
             :func:`blending.occlusion.visibility` or a face parser; None for nothing.
+        shape: Where the generated face's own outline and brows lie in the crop, which tells its brows from hair that
+            it brings along; None where that is not known, and the target's are taken for them.
         settings: What to do; see :mod:`blending.settings` for the presets.
         state: Carries the filters along one track; pass the same object for each of its frames and call its ``reset``
             at cuts. Without it each frame stands alone.
@@ -111,7 +114,7 @@ def compose(
     """
     prepared = prepare(
         frame, face, face_mask, matrix,
-        polygon=polygon, cover=cover, visible=visible, settings=settings, state=state, enhance=enhance,
+        polygon=polygon, cover=cover, visible=visible, shape=shape, settings=settings, state=state, enhance=enhance,
     )  # fmt: skip
     return finish(frame, prepared, out)
 
@@ -125,6 +128,7 @@ def prepare(
     polygon: Array | None = None,
     cover: Sequence[Array] = (),
     visible: Array | None = None,
+    shape: hair.FaceShape | None = None,
     settings: BlendSettings = BEST,
     state: BlendState | None = None,
     enhance: Callable[[Array], Array] | None = None,
@@ -170,7 +174,7 @@ def prepare(
     if settings.mask.hair > 0 and outline is not None:
         fine, visible = hair.parted(
             target, fine, visible, region.shifted(matrix, (*corner, 0, 0)), face.shape[0], outline, cover, corner,
-            settings.mask.hair, state,
+            settings.mask.hair, state, shape,
         )  # fmt: skip
     view = camera.View(area=area, corner=box[:2], center=center, rounding=rounding)
     source, alpha, traces = _prepare(

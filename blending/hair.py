@@ -10,6 +10,7 @@ hair is not found, since a shine on the forehead looks the same.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import cv2
@@ -32,7 +33,63 @@ _CORE, _RING, _NEAR = 0.12, 0.08, 0.12
 _BROW, _TAIL = 0.03, 0.09  # margin around brows; how far in from the outline there may be hair in their place
 _TEMPLE, _CHEEK = (0.08, 0.12), (0.12, 0.5)  # how far in from the outline, how far below the brows
 _LEAST, _WORTH = 0.0002, 0.002  # of the face's area, seen of it outside and inside
+_KEPT = 0.7  # of a brow, from its inner end, is safe from what is taken for hair beside it
+_EDGE = 0.03  # how far inside its own outline a generated face may end
 _FROM, _TO = 0.45, 0.60  # share of the way from skin to the color outside, in spreads
+
+
+@dataclass(frozen=True)
+class FaceShape:
+    """Where a generated face lies in its crop: its own proportions are not the target's."""
+
+    outline: Array
+    """(K, 2) points, crop pixels, whose hull is the face."""
+    brows: Sequence[Array] = ()
+    """Each (K, 2) points."""
+
+    def scaled(self, factor: float) -> FaceShape:
+        """In the pixels of a crop that is ``factor`` times as large."""
+        move = (factor - 1) / 2  # pixel centres lie at whole numbers
+        return FaceShape(self.outline * factor + move, [part * factor + move for part in self.brows])
+
+
+def brought(seen: Array, shape: FaceShape, outline: Array) -> Array:
+    """What hair a generated face brings along inside the target's outline, where it is known how the face itself lies.
+
+    Inside its own outline that is what :func:`hair` finds there. Between its own outline and the target's, beside and
+    above the cheeks, all is hair that is dark and unlike its skin. Its brows lie inside its own outline, so they are
+    not taken for hair even where they run into it.
+
+    Args:
+        seen: (S, S, 3) float32 RGB in [0, 1]: the crop, S about :data:`SIDE`.
+        shape: The generated face's own, in these pixels.
+        outline: (K, 2) points, whose hull is the target's face.
+
+    Returns:
+        (S, S) float32 in [0, 1].
+    """
+    side = seen.shape[0]
+    found = hair(seen, shape.outline, shape.brows, cheeks=True)
+    own = (hull_mask(shape.outline, (side, side)) > 0.5).astype(np.uint8)
+    size = float(np.sqrt(np.count_nonzero(own)))
+    if size < 16:
+        return found
+    lab = cv2.cvtColor(cv2.GaussianBlur(seen, (3, 3), 0), cv2.COLOR_RGB2LAB)
+    skin = _spread(lab[cv2.erode(own, _ball(_CORE * size)) > 0])
+    if skin is None:
+        return found
+    mean, spread = skin
+    scaled = ((lab - mean) / spread).astype(np.float32)
+    top = min((float(np.min(part[:, 1])) for part in shape.brows), default=float(np.mean(shape.outline[:, 1])))
+    between = (hull_mask(outline, (side, side)) > 0.5) & (cv2.erode(own, _ball(_EDGE * size)) == 0)
+    between &= (np.arange(side)[:, None] < top + _CHEEK[1] * size) & (scaled[..., 0] < 0)
+    found = np.maximum(found, np.where(between, np.clip(_length(scaled) - _UNLIKE + 0.5, 0, 1), 0))
+    if len(shape.brows):  # what is found will be widened, and that must not reach the brows; their tails are given up
+        middle = float(np.mean(shape.outline[:, 0]))
+        inner = [part[np.argmin(np.abs(part[:, 0] - middle))] for part in shape.brows]
+        most = [end + _KEPT * (part - end) for part, end in zip(shape.brows, inner, strict=True)]
+        found = np.where(cover(most, (side, side), margin=_WIDER * side, offset=(0, 0)) > 0.5, 0, found)
+    return found.astype(np.float32)
 
 
 def hair(seen: Array, outline: Array, brows: Sequence[Array] = (), *, cheeks: bool = False) -> Array:
@@ -104,6 +161,7 @@ def parted(
     corner: tuple[int, int],
     strength: float,
     state: BlendState | None,
+    shape: FaceShape | None = None,
 ) -> tuple[Array, Array | None]:
     """Leave the target's hair in front of the new face, and paint over the new face's own.
 
@@ -118,6 +176,7 @@ def parted(
         corner: x, y.
         strength: 0 to 1.
         state: The track's filters.
+        shape: How the generated face itself lies in the crop, in its pixels; None where that is not known.
 
     Returns:
         The face, and what can be seen of it.
@@ -133,7 +192,10 @@ def parted(
     found = None if state is None else state.hairs
     if found is None:
         crop = _cropped(target, to_crop)
-        drawn = hair(_small(face), outline, brows, cheeks=True)
+        if shape is None:
+            drawn = hair(_small(face), outline, brows, cheeks=True)
+        else:
+            drawn = brought(_small(face), shape.scaled(scale), outline)
         if drawn.max() >= _HARDLY:  # where the target has hair as well (a sideburn), it may stay
             theirs = hair(crop, outline, brows, cheeks=True)
             drawn = np.clip(drawn - cv2.dilate(theirs, _ball(_WIDER * SIDE)), 0, 1)

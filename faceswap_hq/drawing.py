@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 import torch
 
 import blending
 from faceswap_hq import media
-from faceswap_hq.faces import alignment
+from faceswap_hq.faces import alignment, regions
+from faceswap_hq.faces.landmarks import open_backend
 from faceswap_hq.faces.parsing import FaceParser
 from faceswap_hq.model import SwapAutoencoder
 from faceswap_hq.model.autoencoder import UNKNOWN
 from faceswap_hq.planning import Plan, RenderSettings
 
+_SHOWN, _LEGIBLE = 8, 384  # expressions that a person's shape is taken from, and pixels that landmarks are found in
 _LOOK = 8  # something in front of the face is looked for in every so many frames, and then in all around
 
 
@@ -30,10 +34,47 @@ class Drawn:
     """float32 (S, S)."""
     visible: np.ndarray | None
     """float32 (S, S): 0 where something is in front of the target's face; None for nothing."""
+    shape: blending.FaceShape | None = None
+    """Where the new face's own outline and brows lie in the crop; None where that is not known."""
 
 
 Painter = Callable[[list[media.Frame], dict[str, float]], dict[int, Drawn]]
 """Makes the new faces of a batch of frames, by frame index, and adds its busy time (s) to the stages' seconds."""
+
+
+@torch.inference_mode()
+def shape_of(model: SwapAutoencoder, source: int, backend: str) -> blending.FaceShape | None:
+    """Where a person's outline and brows lie in what their decoder draws: the mean over a few remembered expressions.
+
+    Args:
+        model: Of a design that draws from expressions alone; None for others.
+        source: Whose decoder.
+        backend: Landmark backend.
+
+    Returns:
+        In crop pixels; None where no face is found in what is drawn.
+    """
+    if model.retargets < 1:
+        return None
+    device = model.seen.device
+    measures = model.seen[source][:: max(1, len(model.seen[source]) // _SHOWN)]
+    faces = model.swap(None, measures.to(device), source, 1.0)[0]
+    side = model.settings.resolution
+    scale = max(1, round(_LEGIBLE / side))
+    outlines, brows = [], []
+    with contextlib.closing(open_backend(backend, max_faces=1, static=True)) as finder:
+        for face in (faces.permute(0, 2, 3, 1).float().cpu().numpy().clip(0, 1) * 255).astype(np.uint8):
+            large = cv2.resize(face, None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC)
+            found = finder.detect(large)
+            if found:
+                landmarks = (found[0][:, :2] + 0.5) / scale - 0.5
+                outlines.append(regions.oval_polygon(landmarks))
+                brows.append(regions.brow_polygons(landmarks))
+    if not outlines:
+        return None
+    return blending.FaceShape(
+        np.mean(outlines, axis=0), [np.mean([each[i] for each in brows], axis=0) for i in range(len(brows[0]))]
+    )
 
 
 @torch.inference_mode()
@@ -45,8 +86,9 @@ def draw(
     device: torch.device,
     seconds: dict[str, float],
     parser: FaceParser | None = None,
+    shape: blending.FaceShape | None = None,
 ) -> dict[int, Drawn]:
-    """Faces and masks of a batch by frame index."""
+    """Faces and masks of a batch by frame index; ``shape`` is that of the source."""
     started = time.perf_counter()
     size = model.settings.resolution
     chosen = [frame for frame in batch if frame.index in plan.matrices]
@@ -73,7 +115,7 @@ def draw(
             visible[frame.index] = np.minimum(visible.get(frame.index, parsed), parsed)
     seconds["occlusion"] += time.perf_counter() - started
     return {
-        frame.index: Drawn(face=faces[i], mask=masks[i], visible=visible.get(frame.index))
+        frame.index: Drawn(face=faces[i], mask=masks[i], visible=visible.get(frame.index), shape=shape)
         for i, frame in enumerate(chosen)
     }
 

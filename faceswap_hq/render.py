@@ -18,7 +18,7 @@ import torch
 import blending
 from blending import BlendState
 from faceswap_hq import media
-from faceswap_hq.drawing import Drawn, Painter, draw
+from faceswap_hq.drawing import Drawn, Painter, draw, shape_of
 from faceswap_hq.faces.parsing import FaceParser
 from faceswap_hq.masks import MaskWriter, mask_of
 from faceswap_hq.model import SwapAutoencoder
@@ -100,10 +100,13 @@ def model_painter(
 ) -> Painter:
     """What paints with a model: see :func:`swapped_frames`."""
     device = device or next(model.parameters()).device
+    shape = None
+    if settings.blend.mask.hair > 0 and not settings.own:  # the target's own face lies where the target's does
+        shape = shape_of(model, settings.source, settings.backend)
 
     def paint(batch: list[media.Frame], seconds: dict[str, float]) -> dict[int, Drawn]:
         with _few_torch_threads():
-            return draw(batch, plan, model, settings, device, seconds, parser)
+            return draw(batch, plan, model, settings, device, seconds, parser, shape)
 
     return paint
 
@@ -178,7 +181,7 @@ def _prepare(
     prepared = blending.prepare(
         frame.image, drawn.face, drawn.mask, plan.matrices[frame.index],
         polygon=plan.polygons[frame.index], cover=plan.brows[frame.index], visible=drawn.visible,
-        settings=settings.blend, state=state,
+        shape=drawn.shape, settings=settings.blend, state=state,
     )  # fmt: skip
     seconds["blend: prepare"] += time.perf_counter() - started
     return prepared

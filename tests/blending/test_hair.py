@@ -90,6 +90,69 @@ class TestHair:
         assert hair(np.full((SIDE, SIDE, 3), 0.5, np.float32), OUTLINE, BROWS).max() == 0
 
 
+NARROW = CENTER + 0.8 * AXES * np.stack([np.cos(TURN), np.sin(TURN)], axis=1)
+HIGH = [np.array([[17, 15], [28, 13], [28, 16], [17, 18]]), np.array([[36, 13], [47, 15], [47, 18], [36, 16]])]
+
+
+class TestBrought:
+    """A face narrower than the target's outline, whose brows lie higher and run into the hair beside them."""
+
+    def face(self) -> np.ndarray:
+        def narrow(image):
+            image[:] = DARK
+            cv2.fillConvexPoly(image, NARROW.round().astype(np.int32), tuple(map(float, SKIN)))
+            for brow in HIGH:
+                cv2.fillConvexPoly(image, brow.astype(np.int32), (0.15, 0.1, 0.08))
+            for x in (24, 40):
+                cv2.ellipse(image, (x, 30), (3, 2), 0, 0, 360, (0.1, 0.1, 0.1), -1)
+
+        return drawn(narrow)
+
+    def regions(self) -> tuple[np.ndarray, np.ndarray]:
+        """Hair between both outlines, from below the brows to the cheeks, and the inner halves of the brows."""
+        wide, own, brows = (np.zeros((SIDE, SIDE), np.uint8) for _ in range(3))
+        cv2.fillConvexPoly(wide, (CENTER + 0.97 * (OUTLINE - CENTER)).round().astype(np.int32), (1,))
+        cv2.fillConvexPoly(own, NARROW.round().astype(np.int32), (1,))
+        for brow in HIGH:
+            cv2.fillConvexPoly(brows, brow.astype(np.int32), (1,))
+        brows[:, :23] = brows[:, 42:] = 0
+        beside = (wide > 0) & (cv2.dilate(own, np.ones((3, 3), np.uint8)) == 0)
+        beside[:21] = beside[31:] = False
+        return beside, brows > 0
+
+    def test_hair_beside_it_is_found_and_its_brows_are_not(self):
+        beside, brows = self.regions()
+        found = module.brought(self.face(), module.FaceShape(NARROW, HIGH), OUTLINE)
+        assert found[beside].mean() > 0.9
+        assert found[brows].max() == 0
+
+    def test_the_targets_brows_would_not_have_saved_them(self):
+        assert hair(self.face(), OUTLINE, BROWS, cheeks=True)[self.regions()[1]].mean() > 0.3
+
+    def test_a_face_of_the_targets_shape_brings_nothing(self):
+        assert module.brought(drawn(), module.FaceShape(OUTLINE, BROWS), OUTLINE)[4:].max() < 0.05
+
+    def test_a_shape_in_the_pixels_of_a_larger_crop(self):
+        double = module.FaceShape(NARROW, HIGH).scaled(2).scaled(0.5)
+        np.testing.assert_allclose(double.outline, NARROW)
+        np.testing.assert_allclose(double.brows[0], HIGH[0])
+
+    @pytest.mark.parametrize("known", [True, False], ids=["own", "targets"])
+    def test_composed(self, known):
+        size = SIDE * 4
+        frame = (np.clip(cv2.resize(drawn(), (size, size)), 0, 1) * 255).astype(np.uint8)
+        face = cv2.resize(self.face(), (128, 128))
+        shape = module.FaceShape(NARROW, HIGH).scaled(2) if known else None
+        result = compose(
+            frame, face, None, np.array([[0.5, 0, 0], [0, 0.5, 0]]), polygon=OUTLINE * 4,
+            cover=[part * 4 for part in BROWS], shape=shape,
+        )  # fmt: skip
+        small = cv2.resize(result.image, (SIDE, SIDE), interpolation=cv2.INTER_AREA).astype(np.float32).mean(axis=2)
+        brows = self.regions()[1]
+        darker = np.median(small[20:24, 24:40]) - small[brows].mean()
+        assert (darker > 40) == known
+
+
 class TestBared:
     def test_hair_is_painted_over_with_the_skin_beside(self):
         covered, bare = drawn(lock), drawn()
