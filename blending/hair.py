@@ -46,11 +46,14 @@ class FaceShape:
     """(K, 2) points, crop pixels, whose hull is the face."""
     brows: Sequence[Array] = ()
     """Each (K, 2) points."""
+    eyes: Sequence[Array] = ()
+    """Each (K, 2) points: lashes are dark too."""
 
     def scaled(self, factor: float) -> FaceShape:
         """In the pixels of a crop that is ``factor`` times as large."""
         move = (factor - 1) / 2  # pixel centres lie at whole numbers
-        return FaceShape(self.outline * factor + move, [part * factor + move for part in self.brows])
+        brows, eyes = ([part * factor + move for part in parts] for parts in (self.brows, self.eyes))
+        return FaceShape(self.outline * factor + move, brows, eyes)
 
 
 def brought(seen: Array, shape: FaceShape, outline: Array) -> Array:
@@ -89,6 +92,8 @@ def brought(seen: Array, shape: FaceShape, outline: Array) -> Array:
         inner = [part[np.argmin(np.abs(part[:, 0] - middle))] for part in shape.brows]
         most = [end + _KEPT * (part - end) for part, end in zip(shape.brows, inner, strict=True)]
         found = np.where(cover(most, (side, side), margin=_WIDER * side, offset=(0, 0)) > 0.5, 0, found)
+    if len(shape.eyes):
+        found = np.where(cover(shape.eyes, (side, side), margin=1, offset=(0, 0)) > 0.5, 0, found)
     return found.astype(np.float32)
 
 

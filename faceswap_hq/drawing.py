@@ -61,7 +61,7 @@ def shape_of(model: SwapAutoencoder, source: int, backend: str) -> blending.Face
     faces = model.swap(None, measures.to(device), source, 1.0)[0]
     side = model.settings.resolution
     scale = max(1, round(_LEGIBLE / side))
-    outlines, brows = [], []
+    outlines, brows, eyes = [], [], []
     with contextlib.closing(open_backend(backend, max_faces=1, static=True)) as finder:
         for face in (faces.permute(0, 2, 3, 1).float().cpu().numpy().clip(0, 1) * 255).astype(np.uint8):
             large = cv2.resize(face, None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC)
@@ -70,11 +70,11 @@ def shape_of(model: SwapAutoencoder, source: int, backend: str) -> blending.Face
                 landmarks = (found[0][:, :2] + 0.5) / scale - 0.5
                 outlines.append(regions.oval_polygon(landmarks))
                 brows.append(regions.brow_polygons(landmarks))
+                eyes.append(regions.region_polygons(landmarks)["eyes"])
     if not outlines:
         return None
-    return blending.FaceShape(
-        np.mean(outlines, axis=0), [np.mean([each[i] for each in brows], axis=0) for i in range(len(brows[0]))]
-    )
+    parts = [[np.mean([each[i] for each in part], axis=0) for i in (0, 1)] for part in (brows, eyes)]
+    return blending.FaceShape(np.mean(outlines, axis=0), *parts)
 
 
 @torch.inference_mode()
