@@ -208,7 +208,7 @@ class ScoreTask:
     def key(self) -> str:
         """See :class:`~faceswap_hq.curation.records.Task`."""
         hashes = {kind: self.entry["sha256"][kind] for kind in ("fake", "real")}
-        return digest([VERSION, hashes, self.source_digest, self.identity_sha256, "features"])
+        return digest([VERSION, hashes, self.source_digest, self.identity_sha256, "features of 1.7 eye widths"])
 
     def whole(self, result: dict[str, Any]) -> bool:
         """See :class:`~faceswap_hq.curation.records.Task`."""
