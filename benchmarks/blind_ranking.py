@@ -17,6 +17,7 @@ import argparse
 import contextlib
 import csv
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -127,6 +128,8 @@ def correlations(marks: np.ndarray, values: dict[str, np.ndarray], people: list[
 
 def compare(options: argparse.Namespace) -> None:
     """Read the marks, write the JSON."""
+    from faceswap_hq.curation.thresholds import judge, read_thresholds
+
     known = {row["id"]: row for row in fakes(options.curation)}
     key = json.loads((options.work / "key.json").read_text())
     with (options.work / "marks.csv").open(newline="") as file:
@@ -135,6 +138,10 @@ def compare(options: argparse.Namespace) -> None:
     names = sorted({name for row in rows for name in row["values"]})
     values = {"score": np.array([row["score"] for row in rows], float)}
     values |= {name: np.array([row["values"].get(name) for row in rows], float) for name in names}
+    thresholds = read_thresholds()
+    for name in names:  # what a criterion is worth to the score: the score without it, by the package's thresholds
+        rest = replace(thresholds, fake={key: each for key, each in thresholds.fake.items() if key != name})
+        values[f"score without {name}"] = np.array([judge(row["values"], rest).score for row in rows], float)
     accepted = np.array([row["accepted"] for row in rows])
     result = {
         "benchmark": "blind_ranking",
