@@ -89,21 +89,18 @@ def compose(
         face_mask: (S, S) float32 in [0, 1]: the mask learned with it, in crop pixels; None for the whole square.
         matrix: (2, 3) similarity from frame pixels to crop pixels (pixel centres at whole numbers).
         polygon: (K, 2) face points in frame pixels whose hull is the target's face, brows included; further columns
-            are ignored. Without it (or with ``settings.mask.shape`` of ``learned`` or ``square``) the hull plays no
-            part.
+            are ignored. Without it (or with a ``settings.mask.shape`` of learned or square) the hull plays no part.
         cover: Parts of the target's face that must not show through, each (K, 2) points in frame pixels whose hull
             counts: the brows, above all. The mask is full there up to close to the region's edge, and hair that hangs
             into the face is looked for above the highest of them.
         visible: (S, S) float32 in [0, 1], in crop pixels: 0 where something is in front of the target's face, from
             :func:`blending.occlusion.visibility` or a face parser; None for nothing.
-        shape: Where the generated face's own outline and brows lie in the crop, which tells its brows from hair that
-            it brings along; None where that is not known, and the target's are taken for them.
+        shape: Where the generated face itself lies in the crop; None where that is not known.
         settings: What to do; see :mod:`blending.settings` for the presets.
         state: Carries the filters along one track; pass the same object for each of its frames and call its ``reset``
             at cuts. Without it each frame stands alone.
-        enhance: An upscaler of your own: takes ``face`` and returns (k S, k S, 3) float32 RGB in [0, 1] for some
-            k > 0, the same picture with more pixels (both pictures' borders coincide). Mask and matrix stay those of
-            ``face``.
+        enhance: An upscaler of your own: makes of ``face`` (k S, k S, 3) float32 RGB in [0, 1] for some k > 0, the same
+            picture with more pixels (borders coincide). Mask and matrix stay those of ``face``.
         out: Where to write; may be ``frame`` itself. By default a copy of the frame.
 
     Returns:

@@ -60,8 +60,8 @@ def brought(seen: Array, shape: FaceShape, outline: Array) -> Array:
     """What hair a generated face brings along inside the target's outline, where it is known how the face itself lies.
 
     Inside its own outline that is what :func:`hair` finds there. Between its own outline and the target's, beside and
-    above the cheeks, all is hair that is dark and unlike its skin. Its brows lie inside its own outline, so they are
-    not taken for hair even where they run into it.
+    above the cheeks, all is hair that is dark and unlike its skin. Its eyes and the inner part of its brows are not
+    taken for hair even where they run into it.
 
     Args:
         seen: (S, S, 3) float32 RGB in [0, 1]: the crop, S about :data:`SIDE`.
@@ -77,12 +77,9 @@ def brought(seen: Array, shape: FaceShape, outline: Array) -> Array:
     size = float(np.sqrt(np.count_nonzero(own)))
     if size < 16:
         return found
-    lab = cv2.cvtColor(cv2.GaussianBlur(seen, (3, 3), 0), cv2.COLOR_RGB2LAB)
-    skin = _spread(lab[cv2.erode(own, _ball(_CORE * size)) > 0])
-    if skin is None:
+    scaled = _from_skin(cv2.GaussianBlur(seen, (3, 3), 0), own, size)
+    if scaled is None:
         return found
-    mean, spread = skin
-    scaled = ((lab - mean) / spread).astype(np.float32)
     top = min((float(np.min(part[:, 1])) for part in shape.brows), default=float(np.mean(shape.outline[:, 1])))
     between = (hull_mask(outline, (side, side)) > 0.5) & (cv2.erode(own, _ball(_EDGE * size)) == 0)
     between &= (np.arange(side)[:, None] < top + _CHEEK[1] * size) & (scaled[..., 0] < 0)
@@ -129,12 +126,9 @@ def hair(seen: Array, outline: Array, brows: Sequence[Array] = (), *, cheeks: bo
     if len(brows):  # a brow is no hair; but the new face's own brows lie elsewhere than the target's
         brow = cover(brows, (side, side), margin=_BROW * size, offset=(0, 0)) > 0.5
         area &= ~brow | (cheeks & (cv2.erode(filled, _ball(_TAIL * size)) == 0))
-    lab = cv2.cvtColor(cv2.GaussianBlur(seen, (3, 3), 0), cv2.COLOR_RGB2LAB)
-    skin = _spread(lab[cv2.erode(filled, _ball(_CORE * size)) > 0])
-    if skin is None:
+    scaled = _from_skin(cv2.GaussianBlur(seen, (3, 3), 0), filled, size)
+    if scaled is None:
         return nothing
-    mean, spread = skin
-    scaled = ((lab - mean) / spread).astype(np.float32)
     away = _length(scaled)
     unlike = area & (away > _UNLIKE) & (scaled[..., 0] < 0)
     beside = (unlike & ring).astype(np.float32)
@@ -259,13 +253,17 @@ def bared(face: Array, found: Array, outline: Array, strength: float = 1.0) -> A
 def _like_skin(picture: Array, inside: Array) -> Array:
     """(S, S) float32: 1 for colors of skin, 0 for brows, lashes and hair; 1 everywhere where skin is not known."""
     size = float(np.sqrt(np.count_nonzero(inside)))
-    lab = cv2.cvtColor(picture, cv2.COLOR_RGB2LAB)
-    skin = _spread(lab[cv2.erode(inside.astype(np.uint8), _ball(_CORE * size)) > 0])
-    if skin is None:
+    scaled = _from_skin(picture, inside.astype(np.uint8), size)
+    if scaled is None:
         return np.ones(picture.shape[:2], np.float32)
-    mean, spread = skin
-    away = _length(((lab - mean) / spread).astype(np.float32))
-    return np.clip(_UNLIKE + 0.5 - away, 0, 1).astype(np.float32)
+    return np.clip(_UNLIKE + 0.5 - _length(scaled), 0, 1).astype(np.float32)
+
+
+def _from_skin(picture: Array, filled: Array, size: float) -> Array | None:
+    """(S, S, 3) CIELAB from the mean of skin, in its spreads; None where the ``filled`` face shows too little of it."""
+    lab = cv2.cvtColor(picture, cv2.COLOR_RGB2LAB)
+    skin = _spread(lab[cv2.erode(filled, _ball(_CORE * size)) > 0])
+    return None if skin is None else ((lab - skin[0]) / skin[1]).astype(np.float32)
 
 
 def _length(vectors: Array) -> Array:

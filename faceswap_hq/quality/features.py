@@ -38,8 +38,8 @@ def feature_patches(image: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
     for corners in _CORNERS[len(landmarks)]:
         left, right = (np.asarray(landmarks[i, :2], np.float64) for i in corners)
         across = right - left
-        scale = WIDTH / (_WIDE * max(float(np.hypot(*across)), 1e-3))
-        cosine, sine = across / max(float(np.hypot(*across)), 1e-3) * scale
+        length = max(float(np.hypot(*across)), 1e-3)
+        cosine, sine = across / length * WIDTH / (_WIDE * length)
         turn = np.array([[cosine, sine], [-sine, cosine]])
         middle = (left + right) / 2 + _UP * np.array([across[1], -across[0]])
         matrix = np.column_stack([turn, np.array([WIDTH / 2, HEIGHT / 2]) - turn @ middle])
