@@ -140,18 +140,20 @@ def _build(
 
 def _inverse(free: Array, diagonal: float) -> Array:
     """Inverse of the 5-point matrix of a small grid's unknowns, free at the grid's borders."""
-    height, width = free.shape
-    index = np.arange(height * width).reshape(height, width)
-    matrix = np.zeros((height * width, height * width))
-    for low, high in ((index[:-1], index[1:]), (index[:, :-1], index[:, 1:])):
-        matrix[low.ravel(), high.ravel()] = matrix[high.ravel(), low.ravel()] = -1
-    # A neighbour beyond the border repeats the pixel itself.
-    np.fill_diagonal(matrix, diagonal - 4 - matrix.sum(axis=1))
-    inside = free.ravel() > 0
-    matrix = matrix[np.ix_(inside, inside)]
-    # Without any known value and without screening the mean is undetermined; the small number holds it where it is.
+    inside = free > 0
     if not inside.any():
         return np.zeros((0, 0), np.float32)
+    rows, columns = np.nonzero(inside)
+    # A neighbour beyond the border repeats the pixel itself.
+    height, width = free.shape
+    beyond = sum((rows == 0, rows == height - 1, columns == 0, columns == width - 1), np.zeros(len(rows)))
+    matrix = np.diag(diagonal - beyond)
+    number = np.full(free.shape, -1)
+    number[inside] = np.arange(len(rows))
+    for low, high in ((number[:-1], number[1:]), (number[:, :-1], number[:, 1:])):
+        both = (low >= 0) & (high >= 0)
+        matrix[low[both], high[both]] = matrix[high[both], low[both]] = -1
+    # Without any known value and without screening the mean is undetermined; the small number holds it where it is.
     # (By OpenCV: NumPy's inversion leaves BLAS threads spinning for a while, on a core that others need.)
     return np.asarray(cv2.invert(matrix + 1e-6 * np.eye(len(matrix)))[1], np.float32)
 

@@ -71,6 +71,17 @@ def test_import_converges_at_a_faces_size() -> None:
     assert np.abs(result - expected)[domain > 0].max() < 1e-4
 
 
+def test_a_few_unknowns_on_a_large_picture_cost_no_more_than_these() -> None:
+    """A matrix of all the picture's pixels would take a terabyte."""
+    shape = (600, 601)
+    frame, source = smooth_noise(1, shape), smooth_noise(2, shape)
+    domain = disc(shape, (598, 300), 1.5) | disc(shape, (40, 50), 0.5)
+    result = poisson.blend(frame, source, domain, accuracy=poisson.EXACT)
+    expected = source + direct(frame - source, domain)
+    assert 5 < np.count_nonzero(domain) < 40
+    np.testing.assert_allclose(result[domain > 0], expected[domain > 0], atol=1e-4)
+
+
 @pytest.mark.parametrize("name", ["disc", "off the frame"])
 def test_mixed_gradients_match_a_direct_solution(name: str) -> None:
     frame, source, domain = smooth_noise(1, SHAPE), smooth_noise(2, SHAPE, low=0.35, high=0.65), DOMAINS[name]
