@@ -114,9 +114,9 @@ def test_similarity_is_that_of_scikit_image():
     wanted = metrics.structural_similarity(
         one[0, 0], other[0, 0], data_range=1.0, gaussian_weights=True, sigma=1.5, use_sample_covariance=False
     )
-    assert similarity(one, other, "corrected")[0] == pytest.approx(wanted, abs=5e-3)  # borders are treated otherwise
+    assert similarity(one, other, "corrected")[0] == pytest.approx(wanted, abs=1e-6)
     wanted = metrics.structural_similarity(one[0, 0], other[0, 0], data_range=1.0, use_sample_covariance=False)
-    assert similarity(one, other, "faithful")[0] == pytest.approx(wanted, abs=5e-3)  # borders are treated otherwise
+    assert similarity(one, other, "faithful")[0] == pytest.approx(wanted, abs=1e-6)
 
 
 def test_agreement_counts_pictures_in_three_bins_and_knows_what_strangers_share():
