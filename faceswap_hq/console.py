@@ -19,6 +19,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from faceswap_hq import files
 from faceswap_hq.errors import UserError
 
 _NO_DIRECTORY = "a file stands where a directory is needed."
@@ -120,7 +121,7 @@ def guarded(command: Callable[[], Any]) -> int:
         sys.stderr.close()
         return 1
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        if error.errno in files.FULL:
             err.print(f"error: the disk is full: {error.filename or error.strerror}", markup=False, style="red")
             err.print("  Nothing was left half-written. Free some space and run the same command again.", markup=False)
             return 1

@@ -25,6 +25,8 @@ except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
 
+FULL = (errno.ENOSPC, errno.EDQUOT)
+"""Errors of a full disk."""
 _NO_LINK = (errno.EXDEV, errno.EPERM, errno.EACCES, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EMLINK, errno.ENOSYS)
 
 
@@ -38,6 +40,17 @@ def fsync(path: Path) -> None:
 
 
 @contextlib.contextmanager
+def _blamed_on(target: str | Path) -> Iterator[None]:
+    """A full disk's error names ``target``, which the user knows, and not what is written in its place meanwhile."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in FULL:
+            error.filename = str(target)
+        raise
+
+
+@contextlib.contextmanager
 def atomic_path(target: str | Path) -> Iterator[Path]:
     """Yield a temporary path beside ``target``; on success flush it and rename it onto ``target``.
 
@@ -45,20 +58,21 @@ def atomic_path(target: str | Path) -> Iterator[Path]:
     work. On any exception (Ctrl-C and a full disk included) it is removed and ``target`` is left as it was.
     """
     target = Path(target)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, name = tempfile.mkstemp(
-        prefix=f".{target.stem[:40]}.", suffix=f".part{target.suffix}", dir=target.parent
-    )
-    os.close(descriptor)
-    temporary = Path(name)
-    try:
-        yield temporary
-        fsync(temporary)
-        temporary.chmod(0o666 & ~umask())
-        temporary.replace(target)
-        fsync(target.parent)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with _blamed_on(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, name = tempfile.mkstemp(
+            prefix=f".{target.stem[:40]}.", suffix=f".part{target.suffix}", dir=target.parent
+        )
+        os.close(descriptor)
+        temporary = Path(name)
+        try:
+            yield temporary
+            fsync(temporary)
+            temporary.chmod(0o666 & ~umask())
+            temporary.replace(target)
+            fsync(target.parent)
+        finally:
+            temporary.unlink(missing_ok=True)
 
 
 def umask() -> int:
@@ -156,7 +170,8 @@ def scratch_beside(target: str | Path) -> Iterator[Path]:
     path = Path(tempfile.mkdtemp(prefix=prefix, suffix=".part", dir=parent))
     lock = _lock(path)
     try:
-        yield path
+        with _blamed_on(target):
+            yield path
     finally:
         shutil.rmtree(path, ignore_errors=True)
         if lock is not None:

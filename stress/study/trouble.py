@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import errno
 
+from faceswap_hq import files
 from faceswap_hq.errors import UserError
 
-_LAST = (errno.ENOSPC, errno.EDQUOT, errno.EPIPE)
+_LAST = (*files.FULL, errno.EPIPE)
 
 
 def reason_of(error: Exception) -> str:

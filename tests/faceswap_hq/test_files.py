@@ -46,6 +46,12 @@ class TestAtomicPath:
         assert target.read_text() == "old"
         assert [p.name for p in tmp_path.iterdir()] == ["x.json"]
 
+    @pytest.mark.parametrize("writing", [files.atomic_path, files.scratch_beside])
+    def test_a_full_disk_is_said_of_the_target(self, tmp_path, writing):
+        with pytest.raises(OSError, match="full") as caught, writing(tmp_path / "x.json") as path:
+            raise OSError(errno.ENOSPC, "full", str(path))
+        assert caught.value.filename == str(tmp_path / "x.json")
+
     def test_rights_are_those_of_a_plain_file(self, tmp_path):
         before = os.umask(0o027)
         try:
