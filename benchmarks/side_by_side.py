@@ -3,7 +3,8 @@
     python benchmarks/side_by_side.py --identity ONNX ours=OUT theirs=DIR [--most 60] [-o FILE]
 
 Each folder holds fakes beside the very frames they were made from: a data set with ``manifest.json``, as ``curate``
-and ``render`` write it (``OUT/rejected`` counts where it lies there), or ``fake/`` and ``real/`` with the same names.
+and ``render`` write it, or ``fake/`` and ``real/`` with the same names. What a curation rejected (``OUT/rejected``) counts
+too; those that it accepted stand by themselves as well.
 Nothing is known of a stranger's source, so identity is what is left of the target's: the cosine of the fake's frames to
 the mean of the real's, over what the real's own frames have. 1 is an unswapped face; two people of whom nothing is
 alike come near 0, and no fewer than other people of the set do (``stranger``). For seam, sharpness, flicker, jitter and
@@ -26,15 +27,15 @@ from faceswap_hq.quality.identity import mean_identity
 MEASURES = ("left_of_target", "stranger", "seam", "sharpness", "flicker", "jitter", "mouth", "eyes", "pose")
 
 
-def couples(folder: Path) -> list[tuple[Path, Path]]:
-    """Fakes and their reals."""
+def couples(folder: Path) -> list[tuple[Path, Path, bool]]:
+    """Fakes, their reals, and whether a curation accepted them."""
     found = []
-    for part in (folder, folder / "rejected"):
+    for part, accepted in ((folder, (folder / "curation.json").is_file()), (folder / "rejected", False)):
         if (part / "manifest.json").is_file():
             entries = json.loads((part / "manifest.json").read_text(encoding="utf-8"))["entries"]
-            found += [(part / entry["fake"], part / entry["real"]) for entry in entries]
+            found += [(part / entry["fake"], part / entry["real"], accepted) for entry in entries]
     if not found:
-        found = [(fake, folder / "real" / fake.name) for fake in sorted((folder / "fake").glob("*.mp4"))]
+        found = [(fake, folder / "real" / fake.name, False) for fake in sorted((folder / "fake").glob("*.mp4"))]
     if not found:
         raise SystemExit(f"{folder} has neither manifest.json nor fake/*.mp4 beside real/.")
     return found
@@ -89,11 +90,13 @@ def main() -> None:
     for given in options.sets:
         name, _, folder = given.partition("=")
         rows = []
-        for fake, real in couples(Path(folder)):
-            rows.append(measure(fake, real, network, options.most))
+        for fake, real, accepted in couples(Path(folder)):
+            rows.append(measure(fake, real, network, options.most) | {"accepted": accepted})
             print(name, {key: rows[-1][key] for key in ("name", "left_of_target", "seam", "sharpness")}, flush=True)
         strangers(rows)
         result["sets"][name] = summarized(rows)
+        if passed := [row for row in rows if row["accepted"]]:
+            result["sets"][f"{name}, accepted"] = summarized(passed)
     common.finish(result, options.out)
 
 
