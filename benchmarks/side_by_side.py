@@ -3,8 +3,8 @@
     python benchmarks/side_by_side.py --identity ONNX ours=OUT theirs=DIR [--most 60] [-o FILE]
 
 Each folder holds fakes beside the very frames they were made from: a data set with ``manifest.json``, as ``curate``
-and ``render`` write it, or ``fake/`` and ``real/`` with the same names. What a curation rejected (``OUT/rejected``) counts
-too; those that it accepted stand by themselves as well.
+and ``render`` write it, or ``fake/`` and ``real/`` with the same names. What a curation rejected counts
+too (``OUT/rejected``); those that it accepted stand by themselves as well.
 Nothing is known of a stranger's source, so identity is what is left of the target's: the cosine of the fake's frames to
 the mean of the real's, over what the real's own frames have. 1 is an unswapped face; two people of whom nothing is
 alike come near 0, and no fewer than other people of the set do (``stranger``). For seam, sharpness, flicker, jitter and
