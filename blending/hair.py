@@ -34,7 +34,8 @@ _BROW, _TAIL = 0.03, 0.09  # margin around brows; how far in from the outline th
 _TEMPLE, _CHEEK = (0.08, 0.12), (0.12, 0.5)  # how far in from the outline, how far below the brows
 _LEAST, _WORTH = 0.0002, 0.002  # of the face's area, seen of it outside and inside
 _KEPT = 0.7  # of a brow, from its inner end, is safe from what is taken for hair beside it
-_EDGE = 0.03  # how far inside its own outline a generated face may end
+_EDGE = 0.06  # how far inside its own outline a generated face may end
+_CHIN = 0.1  # what is dark that far above its lowest point, or lower, may be a neck or a collar
 _FROM, _TO = 0.45, 0.60  # share of the way from skin to the color outside, in spreads
 
 
@@ -56,20 +57,19 @@ class FaceShape:
         return FaceShape(self.outline * factor + move, brows, eyes)
 
 
-def brought(seen: Array, shape: FaceShape, outline: Array) -> Array:
-    """What hair a generated face brings along inside the target's outline, where it is known how the face itself lies.
+def brought(seen: Array, shape: FaceShape) -> Array:
+    """What hair a generated face brings along, where it is known how the face itself lies.
 
-    Inside its own outline that is what :func:`hair` finds there. Between its own outline and the target's, beside and
-    above the cheeks, all is hair that is dark and unlike its skin. Its eyes and the inner part of its brows are not
-    taken for hair even where they run into it.
+    Inside its own outline that is what :func:`hair` finds there. Outside and close to it, above the chin, all is hair
+    that is dark and unlike its skin, unless it hangs together with the middle of the lower face, as a beard does. Its
+    eyes and the inner part of its brows are not taken for hair even where they run into it.
 
     Args:
         seen: (S, S, 3) float32 RGB in [0, 1]: the crop, S about :data:`SIDE`.
         shape: The generated face's own, in these pixels.
-        outline: (K, 2) points, whose hull is the target's face.
 
     Returns:
-        (S, S) float32 in [0, 1].
+        (S, S) float32 in [0, 1], :func:`widened`.
     """
     side = seen.shape[0]
     found = hair(seen, shape.outline, shape.brows, cheeks=True)
@@ -80,18 +80,23 @@ def brought(seen: Array, shape: FaceShape, outline: Array) -> Array:
     scaled = _from_skin(cv2.GaussianBlur(seen, (3, 3), 0), own, size)
     if scaled is None:
         return found
+    rows = np.arange(side)[:, None]
+    dark = np.where(scaled[..., 0] < 0, np.clip(_length(scaled) - _UNLIKE + 0.5, 0, 1), 0)
     top = min((float(np.min(part[:, 1])) for part in shape.brows), default=float(np.mean(shape.outline[:, 1])))
-    between = (hull_mask(outline, (side, side)) > 0.5) & (cv2.erode(own, _ball(_EDGE * size)) == 0)
-    between &= (np.arange(side)[:, None] < top + _CHEEK[1] * size) & (scaled[..., 0] < 0)
-    found = np.maximum(found, np.where(between, np.clip(_length(scaled) - _UNLIKE + 0.5, 0, 1), 0))
-    if len(shape.brows):  # what is found will be widened, and that must not reach the brows; their tails are given up
+    low = (dark > 0) & (rows >= top + _CHEEK[1] * size)
+    _, labels = cv2.connectedComponents(low.astype(np.uint8))
+    beard = np.isin(labels, labels[low & (cv2.erode(own, _ball(_CORE * size)) > 0)])
+    beside = (cv2.erode(own, _ball(_EDGE * size)) == 0) & ~beard
+    beside &= rows < np.max(shape.outline[:, 1]) - _CHIN * size
+    found = widened(np.where(beside, np.maximum(found, dark), found).astype(np.float32))
+    kept = list(shape.eyes)
+    if len(shape.brows):  # their tails are given up
         middle = float(np.mean(shape.outline[:, 0]))
         inner = [part[np.argmin(np.abs(part[:, 0] - middle))] for part in shape.brows]
-        most = [end + _KEPT * (part - end) for part, end in zip(shape.brows, inner, strict=True)]
-        found = np.where(cover(most, (side, side), margin=_WIDER * side, offset=(0, 0)) > 0.5, 0, found)
-    if len(shape.eyes):
-        found = np.where(cover(shape.eyes, (side, side), margin=1, offset=(0, 0)) > 0.5, 0, found)
-    return found.astype(np.float32)
+        kept += [end + _KEPT * (part - end) for part, end in zip(shape.brows, inner, strict=True)]
+    if kept:
+        found[cover(kept, (side, side), margin=1, offset=(0, 0)) > 0.5] = 0
+    return found
 
 
 def hair(seen: Array, outline: Array, brows: Sequence[Array] = (), *, cheeks: bool = False) -> Array:
@@ -192,13 +197,13 @@ def parted(
     if found is None:
         crop = _cropped(target, to_crop)
         if shape is None:
-            drawn = hair(_small(face), outline, brows, cheeks=True)
+            drawn = widened(hair(_small(face), outline, brows, cheeks=True))
         else:
-            drawn = brought(_small(face), shape.scaled(scale), outline)
-        if drawn.max() >= _HARDLY:  # where the target has hair as well (a sideburn), it may stay
-            theirs = hair(crop, outline, brows, cheeks=True)
-            drawn = np.clip(drawn - cv2.dilate(theirs, _ball(_WIDER * SIDE)), 0, 1)
-        found = [hair(crop, outline, brows), drawn]
+            drawn = brought(_small(face), shape.scaled(scale))
+        own = hair(crop, outline, brows)
+        if drawn.max() >= _HARDLY:  # where the target has hair as well (a sideburn), it is the target's that is seen
+            own = np.maximum(own, np.minimum(drawn, hair(crop, outline, brows, cheeks=True)))
+        found = [own, drawn]
         found = found if state is None else state.hair(*found)
     own, drawn = found
     if own.max() >= _HARDLY:
@@ -219,6 +224,15 @@ def _cropped(target: Array, matrix: Array) -> Array:
     return cv2.warpAffine(target, matrix, (SIDE, SIDE), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
 
 
+def widened(found: Array) -> Array:
+    """What :func:`hair` found in a generated face, with its soft edge, which is neither hair nor skin.
+
+    Args:
+        found: (S, S) float32 in [0, 1].
+    """
+    return cv2.dilate(np.clip(2 * found - np.float32(0.5), 0, 1), _ball(_WIDER * found.shape[0]))
+
+
 def bared(face: Array, found: Array, outline: Array, strength: float = 1.0) -> Array:
     """A generated face whose hair is painted over with the skin nearby.
 
@@ -227,7 +241,7 @@ def bared(face: Array, found: Array, outline: Array, strength: float = 1.0) -> A
 
     Args:
         face: (S, S, 3) float32.
-        found: (SIDE, SIDE) float32 in [0, 1]: where it has hair, at that resolution.
+        found: (SIDE, SIDE) float32 in [0, 1]: where it has hair, at that resolution, :func:`widened`.
         outline: (K, 2) points at that resolution, whose hull is the face; nothing outside counts as skin.
         strength: 0 to 1.
     """
@@ -235,8 +249,7 @@ def bared(face: Array, found: Array, outline: Array, strength: float = 1.0) -> A
         return face
     small = _small(face)
     inside = hull_mask(outline, (SIDE, SIDE))
-    found = found * inside
-    found = cv2.dilate(np.clip(2 * found - np.float32(0.5), 0, 1), _ball(_WIDER * SIDE))
+    found = cv2.multiply(found, inside)
     skin = inside * (1 - found) * _like_skin(small, inside > 0.5)
     paint, known = np.zeros((SIDE, SIDE, 3), np.float32), np.zeros((SIDE, SIDE), np.float32)
     for sigma in (SIDE / 64, SIDE / 24, SIDE / 6):  # what lies near counts most

@@ -8,7 +8,7 @@ import pytest
 
 import blending.hair as module
 from blending import BEST, BlendState, compose
-from blending.hair import SIDE, bared, hair
+from blending.hair import SIDE, bared, hair, widened
 from tests.blending.scenes import smooth_noise
 
 SKIN, DARK = np.float32([0.78, 0.6, 0.5]), np.float32([0.12, 0.09, 0.08])
@@ -122,7 +122,7 @@ class TestBrought:
 
     def test_hair_beside_it_is_found_and_its_brows_are_not(self):
         beside, brows = self.regions()
-        found = module.brought(self.face(), module.FaceShape(NARROW, HIGH), OUTLINE)
+        found = module.brought(self.face(), module.FaceShape(NARROW, HIGH))
         assert found[beside].mean() > 0.9
         assert found[brows].max() == 0
 
@@ -130,7 +130,25 @@ class TestBrought:
         assert hair(self.face(), OUTLINE, BROWS, cheeks=True)[self.regions()[1]].mean() > 0.3
 
     def test_a_face_of_the_targets_shape_brings_nothing(self):
-        assert module.brought(drawn(), module.FaceShape(OUTLINE, BROWS), OUTLINE)[4:].max() < 0.05
+        inside = np.zeros((SIDE, SIDE), np.uint8)
+        cv2.fillConvexPoly(inside, (CENTER + 0.85 * (OUTLINE - CENTER)).round().astype(np.int32), (1,))
+        assert module.brought(drawn(), module.FaceShape(OUTLINE, BROWS))[inside > 0].max() < 0.05
+
+    @pytest.mark.parametrize("chin", [SKIN, DARK], ids=["shaven", "bearded"])
+    def test_hair_beside_the_lower_cheeks_is_found_and_a_beard_there_is_not(self, chin):
+        def draw(image):
+            image[:] = DARK if chin is SKIN else 0.9
+            cv2.fillConvexPoly(image, OUTLINE.round().astype(np.int32), tuple(map(float, DARK)))
+            cv2.fillConvexPoly(image, NARROW.round().astype(np.int32), tuple(map(float, SKIN)))
+            cv2.fillConvexPoly(image, np.array([[12, 46], [52, 46], [32, 60]]), tuple(map(float, chin)))
+
+        wide, own = (np.zeros((SIDE, SIDE), np.uint8) for _ in range(2))
+        cv2.fillConvexPoly(wide, (CENTER + 0.97 * (OUTLINE - CENTER)).round().astype(np.int32), (1,))
+        cv2.fillConvexPoly(own, NARROW.round().astype(np.int32), (1,))
+        beside = (wide > 0) & (cv2.dilate(own, np.ones((3, 3), np.uint8)) == 0)
+        beside[:44] = beside[50:] = False
+        found = module.brought(drawn(draw), module.FaceShape(NARROW, HIGH))[beside].mean()
+        assert found > 0.9 if chin is SKIN else found < 0.05
 
     def test_a_shape_in_the_pixels_of_a_larger_crop(self):
         double = module.FaceShape(NARROW, HIGH).scaled(2).scaled(0.5)
@@ -156,7 +174,7 @@ class TestBrought:
 class TestBared:
     def test_hair_is_painted_over_with_the_skin_beside(self):
         covered, bare = drawn(lock), drawn()
-        face = bared(cv2.resize(covered, (128, 128)), hair(covered, OUTLINE, BROWS), OUTLINE)
+        face = bared(cv2.resize(covered, (128, 128)), widened(hair(covered, OUTLINE, BROWS)), OUTLINE)
         where = cv2.resize((truth()).astype(np.uint8), (128, 128), interpolation=cv2.INTER_NEAREST) > 0
         before = np.abs(cv2.resize(covered, (128, 128)) - cv2.resize(bare, (128, 128)))[where].mean()
         after = np.abs(face - cv2.resize(bare, (128, 128)))[where].mean()
@@ -206,19 +224,23 @@ class TestCompose:
         kept, painted = (self.blended(strength, face=face)[1].image[around].mean() for strength in (0.0, 1.0))
         assert painted > kept + 15
 
-    def test_hair_that_both_have_stays_as_it_is_drawn(self):
-        """A sideburn of both is no hair that came along."""
+    @pytest.mark.parametrize(("column", "theirs"), [(10, True), (14, False)], ids=["where both", "right beside"])
+    def test_where_both_have_hair_the_targets_is_seen_and_none_of_the_new_faces_beside_it(self, column, theirs):
         size = SIDE * self.ZOOM
+        brown = np.float32([0.3, 0.2, 0.12])
 
-        def beside(image):
-            cv2.rectangle(image, (8, 10), (14, 36), tuple(map(float, DARK)), -1)
+        def beside(image, right, color):
+            cv2.rectangle(image, (6, 8), (right, 38), tuple(map(float, color)), -1)
 
-        face = cv2.resize(drawn(beside), (128, 128))
-        frame = (np.clip(cv2.resize(drawn(beside), (size, size)), 0, 1) * 255).astype(np.uint8)
+        face = cv2.resize(drawn(lambda image: beside(image, 15, DARK)), (128, 128))
+        picture = drawn(lambda image: beside(image, 12, brown), around=brown)
+        frame = (np.clip(cv2.resize(picture, (size, size)), 0, 1) * 255).astype(np.uint8)
         matrix = np.array([[128 / size, 0, 0], [0, 128 / size, 0]])
-        out = compose(frame, face, None, matrix, polygon=OUTLINE * self.ZOOM, settings=BEST).image
-        around = np.s_[30 * self.ZOOM : 36 * self.ZOOM, 13 * self.ZOOM : 14 * self.ZOOM]
-        assert out[around].mean() < 90
+        brows = [part * self.ZOOM for part in BROWS]
+        out = compose(frame, face, None, matrix, polygon=OUTLINE * self.ZOOM, cover=brows, settings=BEST).image
+        around = np.s_[29 * self.ZOOM : 35 * self.ZOOM, column * self.ZOOM : (column + 2) * self.ZOOM]
+        wanted = frame[around].mean() if theirs else 255 * SKIN.mean()
+        assert abs(out[around].mean() - wanted) < 20
 
     def test_between_the_outline_and_where_the_swap_ends_too(self):
         """The swap reaches a little beyond the outline; a lock must not be cut there."""
@@ -238,7 +260,7 @@ class TestCompose:
             cv2.rectangle(image, (8, 10), (14, 36), tuple(map(float, DARK)), -1)
 
         face = cv2.resize(drawn(beside), (128, 128))
-        found = hair(drawn(beside), OUTLINE, BROWS, cheeks=True)
+        found = widened(hair(drawn(beside), OUTLINE, BROWS, cheeks=True))
         none, half, full = (bared(face, found, OUTLINE, strength) for strength in (0.0, 0.5, 1.0))
         np.testing.assert_allclose(none, face, atol=1e-4)
         np.testing.assert_allclose(half, (none + full) / 2, atol=1e-4)
