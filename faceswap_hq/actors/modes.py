@@ -36,10 +36,6 @@ _WINGS = (64, 294, 48, 278, 129, 358)
 _EYES = (159, 145, 386, 374, 33, 133, 263, 362)
 
 
-def _mouth_center(p: np.ndarray) -> np.ndarray:
-    return p[[13, 14]].mean(0)
-
-
 def _lips(p: np.ndarray, lower: bool) -> np.ndarray:
     """Weight of one lip's red, (V, 1)."""
     below = generic_head().lower[:, None]
