@@ -102,6 +102,9 @@ def pick_face(faces: list[np.ndarray], target: np.ndarray, swap: np.ndarray) -> 
         faces: Landmarks found in the target frame.
         target: The target frame, uint8 (H, W, 3).
         swap: The fake frame, same shape.
+
+    Returns:
+        One of ``faces``, or None without any.
     """
 
     def rank(face: np.ndarray) -> tuple[float, float]:
@@ -176,6 +179,8 @@ def _reading(path: str | Path, **selection: Any) -> Iterator[Iterator[media.Fram
 def embed_clip(path: str | Path, model: IdentityModel, *, most: int = 200) -> np.ndarray:
     """Embeddings of the largest face in at most ``most`` frames spread over a clip.
 
+    A clip that does not say how many frames it has is looked at frame by frame.
+
     Returns:
         float32 (N, D) unit vectors; N may be 0.
     """
@@ -246,6 +251,7 @@ def compare_clips(
 
     Raises:
         UserError: If a clip cannot be read or the fake has another picture size.
+        ValueError: If ``every`` is below 1 or ``first`` below 0.
     """
     if every < 1 or first < 0:
         raise ValueError("every must be at least 1 and first at least 0.")
@@ -280,6 +286,7 @@ def compare_frames(
 
     Raises:
         UserError: If target and fake have different sizes.
+        ValueError: If ``every`` is below 1.
     """
     if every < 1:
         raise ValueError("every must be at least 1.")

@@ -68,6 +68,8 @@ def feature_likeness(seen: np.ndarray, own: np.ndarray) -> float | None:
 def clip_patches(path: str | Path, count: int = 12) -> np.ndarray:
     """Patches of frames spread over a clip, (n, 2, d); frames without a face are left out.
 
+    Of a clip that does not say how many frames it has only the first is looked at.
+
     Args:
         path: The clip.
         count: Frames looked at.
