@@ -19,7 +19,7 @@ from stress.detectors.importers.suggest import suggest
 from stress.detectors.zoo import build
 from stress.training import TrainSettings, train
 from stress.training.freezing import freeze
-from tests.stress.synthetic import crops
+from tests.stress.synthetic import crops, sides
 
 REST = ["crop_margin=1.3", "threshold=0.5", "threshold_source=none"]
 FACE = np.random.default_rng(0).integers(0, 256, (1, 64, 64, 3), np.uint8)
@@ -266,11 +266,6 @@ def test_bare_weights_get_a_remark_and_no_architecture(tmp_path):
 # ---------------------------------------------------------------------------------------------------- TorchScript
 
 
-def _study():
-    faces = crops(4, artefact=20, size=64)
-    return [item for item in faces if item.clip.label == 0], [item for item in faces if item.clip.label == 1]
-
-
 class _Net(nn.Module):
     def __init__(self):
         super().__init__()
@@ -300,7 +295,7 @@ def test_torchscript_runs_only_when_its_code_is_trusted(tmp_path, capsys):
     require_trainable(detector)
     before = {name: value.clone() for name, value in detector.module.named_parameters()}
     settings = TrainSettings(epochs=1, batch=8, layers="last")
-    trained = train(detector, *_study(), settings).module
+    trained = train(detector, *sides(crops(4, artefact=20, size=64)), settings).module
     changed = [name for name, value in trained.named_parameters() if not torch.equal(value, before[name])]
     assert changed == ["program.last.weight", "program.last.bias"]
     assert len(freeze(detector.module, "last")) == 1  # its layers are seen: only the dense one is trained
