@@ -175,6 +175,3 @@ def make_cast(
     cast = {"format": "faceswap-hq cast", "version": VERSION, "toolkit": faceswap_hq.__version__, "seed": seed}
     write_json(directory / "cast.json", {**cast, "actors": entries})
     return paths
-
-
-__all__ = ["Member", "make_cast", "plan_cast", "render_clip", "write_voice"]

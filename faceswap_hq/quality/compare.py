@@ -20,6 +20,7 @@ from faceswap_hq.faces.tracking import CutDetector
 from faceswap_hq.quality import motion, picture
 from faceswap_hq.quality.identity import IdentityModel, IdentityScores, identity_scores
 from faceswap_hq.quality.motion import Correlation, Spread, correlation, spread
+from faceswap_hq.sampling import evenly
 
 _ALIGNED = 64  # side of the aligned crops in which flicker is measured: coarse, so that noise does not count
 _SAME_FACE = 0.35  # mean distance of the landmarks, in face heights, up to which fake and target show the same face
@@ -185,7 +186,7 @@ def embed_clip(path: str | Path, model: IdentityModel, *, most: int = 200) -> np
         float32 (N, D) unit vectors; N may be 0.
     """
     declared = media.probe(path).frames
-    indices = None if declared is None else np.unique(np.linspace(0, declared - 1, min(most, declared)).astype(int))
+    indices = None if declared is None else np.unique(evenly(declared, most))
     found: list[np.ndarray] = []
     chosen = None if indices is None else indices.tolist()
     with contextlib.closing(open_backend(static=True)) as backend, _reading(path, indices=chosen) as frames:

@@ -12,6 +12,7 @@ from torch import Tensor
 from faceswap_hq.faces import alignment, expression, regions
 from faceswap_hq.faceset import Faceset
 from faceswap_hq.model.autoencoder import MEMORIES
+from faceswap_hq.sampling import evenly
 
 MARGIN = 1.25
 """The crops are held this much wider than the model's view, so that rotating and shifting finds real pixels."""
@@ -115,7 +116,7 @@ def sampling_weights(people: list[PersonData], most: float, reach: float = 0.4) 
     poses = [person.measures[:, : expression.POSE].cpu().double().numpy() for person in people]
 
     def density(at: np.ndarray, of: np.ndarray) -> np.ndarray:
-        of = of[np.linspace(0, len(of) - 1, min(len(of), 500)).astype(int)]
+        of = of[evenly(len(of), 500)]
         squares = ((at[:, None] - of[None]) ** 2).sum(2)
         return np.exp(-squares / (2 * reach**2)).mean(1) + 1e-6
 
