@@ -103,11 +103,11 @@ def sampling_weights(people: list[PersonData], most: float, reach: float = 0.4) 
     """How often each face is to be shown: more where the others' poses lie, for that is what it will be asked to draw.
 
     The weight of a face is the density of the other people's poses, turned to where the person was seen, over that of
-    the person's own (Gaussian kernels), held within a factor of ``most`` of 1.
+    the person's own (Gaussian kernels), held within a factor of ``most`` of 1 and then divided by its mean.
 
     Args:
         people: All people of the run.
-        most: No face is shown more than ``most`` times as often as it would be by chance, or less than 1 / ``most``.
+        most: The factor, at least 1.
         reach: Width of the kernels, pose units.
 
     Returns:
