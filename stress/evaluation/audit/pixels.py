@@ -93,8 +93,8 @@ def block_numbers(picture: Picture, outside: Mask) -> Numbers:
 
     Grid: mean step between neighbouring pixels that lie astride the grid over that of neighbours within a block of
     8 px, steps cut at 12. Quantised once, a coefficient's histogram has peaks at equal distances; twice, a pattern of
-    gaps (A. C. Popescu and H. Farid, 2004). We take the strongest period of the
-    histogram and the share of small coefficients.
+    gaps (A. C. Popescu and H. Farid, 2004). We take the strongest period of the histogram and the share of small
+    coefficients.
     """
     y = planes(picture)[0]
     found: Numbers = {}
