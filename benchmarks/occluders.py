@@ -10,7 +10,7 @@ import numpy as np
 KINDS = ("hand", "hair", "glasses", "microphone")
 _FINE = 4  # drawn so many times larger, then averaged: coverage in fractions of a pixel
 
-_RIGHT_EYE, _LEFT_EYE, _LIPS = (33, 133), (362, 263), (13, 14)
+_RIGHT_EYE, _LEFT_EYE = (33, 133), (362, 263)
 _CHEEKS = (50, 280, 205, 425)
 
 

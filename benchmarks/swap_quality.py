@@ -40,6 +40,7 @@ from faceswap_hq.model import SwapAutoencoder
 from faceswap_hq.planning import Plan, RenderSettings
 from faceswap_hq.quality.compare import Triple
 from faceswap_hq.quality.picture import sharpness
+from faceswap_hq.sampling import evenly
 from faceswap_hq.training import loop
 from faceswap_hq.training.loop import Budget
 from faceswap_hq.training.run import load_model
@@ -196,7 +197,7 @@ def real_sharpness(faceset: Faceset, side: int, coverage: float, most: int = 200
     """The same of the source's real crops at the model's resolution."""
     view = alignment.scaled(np.array([[1, 0, 0], [0, 1, 0]], np.float32), faceset.size, side, coverage)
     values = []
-    for pick in np.linspace(0, len(faceset.rows) - 1, min(most, len(faceset.rows))).astype(int):
+    for pick in evenly(len(faceset.rows), most):
         row = faceset.rows[pick]
         outline = regions.oval_polygon(alignment.transform(row.landmarks_crop, view))
         values.append(sharpness(alignment.warp(faceset.image(row), view, side), inside(outline, side)))
@@ -356,7 +357,7 @@ def main() -> None:
 
 def looks_of(faceset: Faceset, identity: quality.IdentityModel, most: int = 200) -> np.ndarray:
     """Embeddings of a faceset's real faces, (N, D)."""
-    picks = np.linspace(0, len(faceset.rows) - 1, min(most, len(faceset.rows))).astype(int)
+    picks = evenly(len(faceset.rows), most)
     rows = [faceset.rows[pick] for pick in picks]
     return np.array([identity.embed(faceset.image(row), row.landmarks_crop) for row in rows], np.float32)
 

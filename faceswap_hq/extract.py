@@ -17,9 +17,10 @@ import numpy as np
 import faceswap_hq
 from faceswap_hq import faceset, files, media
 from faceswap_hq.errors import UserError
-from faceswap_hq.faces import alignment, regions
+from faceswap_hq.faces import alignment
 from faceswap_hq.faces.landmarks import BACKENDS, open_backend
 from faceswap_hq.faces.tracking import ClipFaces, Person, by_size, follow
+from faceswap_hq.sampling import evenly
 
 VIDEO_SUFFIXES = (
     ".mp4",
@@ -357,7 +358,7 @@ def _contact_sheet(work: Path, clip: _Clip, faces: ClipFaces, per_person: int = 
     """``people.png``: one row a person, so that ``--person N`` can be chosen by looking."""
     sheet = []
     for person in faces.people[:12]:
-        picks = person.frames[np.linspace(0, len(person.frames) - 1, min(per_person, len(person.frames))).astype(int)]
+        picks = person.frames[evenly(len(person.frames), per_person)]
         cells = [cv2.imread(str(clip.crop_path(person, f))) for f in picks.tolist()]
         cells = [cv2.resize(cell, (side, side), interpolation=cv2.INTER_AREA) for cell in cells if cell is not None]
         cells += [np.full((side, side, 3), 32, np.uint8)] * (per_person - len(cells))
@@ -369,6 +370,3 @@ def _contact_sheet(work: Path, clip: _Clip, faces: ClipFaces, per_person: int = 
         sheet.append(np.concatenate([label, *cells], axis=1))
     if sheet:
         files.write_bytes(work / "people.png", cv2.imencode(".png", np.concatenate(sheet))[1].tobytes())
-
-
-__all__ = ["ExtractSettings", "Report", "extract", "fingerprint", "regions", "sharpness", "sources_of"]

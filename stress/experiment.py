@@ -14,6 +14,7 @@ from faceswap_hq import __version__ as toolkit_version
 from faceswap_hq.console import progress as show_progress
 from faceswap_hq.errors import UserError
 from stress import leakage, records
+from stress.checks import require
 from stress.data.footage import Faces, Footage, excluded_of
 from stress.data.splits import Split, split
 from stress.detectors.detector import require_trainable
@@ -97,9 +98,7 @@ class ExperimentSettings:
             "audit_limit": 0.5 < self.audit_limit <= 1,
             "seed": self.seed >= 0,
         }
-        for name, fine in checks.items():
-            if not fine:
-                raise ValueError(f"{name} = {getattr(self, name)!r} is out of range")
+        require(self, checks, otherwise="is out of range")
 
     @property
     def bootstrap(self) -> Bootstrap:

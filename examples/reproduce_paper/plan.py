@@ -11,6 +11,7 @@ import numpy as np
 
 from faceswap_hq import fakes, files
 from faceswap_hq.errors import UserError
+from stress.checks import require
 from stress.data.spread import spread
 from stress.strategies import Strategy
 
@@ -81,9 +82,7 @@ class Settings:
             "transfer": set(self.transfer) <= {"mesh", "expression"},
             "resamples": self.resamples >= 100,
         }
-        for name, fine in checks.items():
-            if not fine:
-                raise ValueError(f"{name} = {getattr(self, name)!r} is not possible")
+        require(self, checks)
 
 
 @dataclass(frozen=True, kw_only=True)

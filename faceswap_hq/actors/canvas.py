@@ -19,7 +19,6 @@ class Layout:
     """The generic head seen from texture space."""
 
     position: np.ndarray  # (S, S, 3) float32 rest position
-    covered: np.ndarray  # (S, S) bool
     pixels: np.ndarray  # (V, 2) float32, vertices in texels
     scale: float  # texels a unit of length on the face
 
@@ -49,7 +48,7 @@ def layout() -> Layout:
     )
     position = np.where(covered[..., None], position, blurred)
     scale = float(np.linalg.norm(pixels[234] - pixels[454]) / 1.9)
-    return Layout(position=position, covered=covered, pixels=pixels, scale=scale)
+    return Layout(position=position, pixels=pixels, scale=scale)
 
 
 def noise(rng: np.random.Generator, grain: float, size: int = SIZE) -> np.ndarray:

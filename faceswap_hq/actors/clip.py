@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import tempfile
 from collections.abc import Iterator
-from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from dataclasses import asdict, dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import av
-import cv2
 import numpy as np
 
 import faceswap_hq
@@ -131,7 +128,7 @@ class Member:
     held_out: Performance
 
 
-def plan_cast(count: int, *, seconds: float = 8.0, seed: int = 0, size: int = 320, fps: float = 25.0) -> list[Member]:
+def plan_cast(count: int, *, seconds: float = 8.0, seed: int = 0, size: int = 320) -> list[Member]:
     """The actors of ``make_cast`` with their seeds, without rendering anything."""
     out = []
     for k, identity in enumerate(cast_identities(seed, count)):
@@ -140,23 +137,15 @@ def plan_cast(count: int, *, seconds: float = 8.0, seed: int = 0, size: int = 32
                 name=f"actor{k + 1:02d}",
                 identity=identity,
                 scene=make_scene(1000 * seed + k, width=size, height=size),
-                performance=make_performance(1000 * seed + 2 * k, seconds=seconds, fps=fps),
-                held_out=make_performance(1000 * seed + 2 * k + 1, seconds=seconds, fps=fps),
+                performance=make_performance(1000 * seed + 2 * k, seconds=seconds),
+                held_out=make_performance(1000 * seed + 2 * k + 1, seconds=seconds),
             )
         )
     return out
 
 
 def make_cast(
-    directory: str | Path,
-    count: int,
-    *,
-    seconds: float = 8.0,
-    seed: int = 0,
-    size: int = 320,
-    fps: float = 25.0,
-    held_out: bool = False,
-    workers: int = 1,
+    directory: str | Path, count: int, *, seconds: float = 8.0, seed: int = 0, size: int = 320
 ) -> list[Path]:
     """Render a cast: ``actor01.mp4`` ... and ``cast.json`` with seeds, all parameters and checksums.
 
@@ -166,10 +155,6 @@ def make_cast(
         seconds: Length of each clip.
         seed: Seeds everything.
         size: Side of the square picture.
-        fps: Frames a second.
-        held_out: Also render each actor's second performance in the same place, ``actor01_heldout.mp4`` ...
-        workers: How many clips to render at a time. With more than one, each is rendered in a process of its own
-            (started afresh, so a script that calls this needs the usual ``if __name__ == "__main__":``).
 
     Returns:
         The clips.
@@ -178,57 +163,15 @@ def make_cast(
         raise ValueError("a cast has at least one actor")
     directory = Path(directory)
     directory.mkdir(parents=True, exist_ok=True)
-    members = plan_cast(count, seconds=seconds, seed=seed, size=size, fps=fps)
-    jobs = [(directory / f"{m.name}.mp4", m, m.performance) for m in members]
-    if held_out:
-        jobs += [(directory / f"{m.name}_heldout.mp4", m, m.held_out) for m in members]
-    with progress("virtual actors", sum(p.frames for _, _, p in jobs), unit="frames") as advance:
-        if workers <= 1:
-            for path, member, performance in jobs:
-                render_clip(path, member.identity, performance, member.scene, advance=advance)
-        else:
-            _render_in_processes(jobs, workers, advance)
-    entries: dict[str, dict[str, Any]] = {
-        m.name: {"name": m.name, "identity": asdict(m.identity), "scene": asdict(m.scene), "clips": []} for m in members
-    }
-    for path, member, performance in jobs:
-        clip = {"file": path.name, "performance": asdict(performance), "sha256": sha256_file(path)}
-        entries[member.name]["clips"].append(clip)
+    members = plan_cast(count, seconds=seconds, seed=seed, size=size)
+    paths = [directory / f"{m.name}.mp4" for m in members]
+    with progress("virtual actors", sum(m.performance.frames for m in members), unit="frames") as advance:
+        for path, member in zip(paths, members, strict=True):
+            render_clip(path, member.identity, member.performance, member.scene, advance=advance)
+    entries = []
+    for path, m in zip(paths, members, strict=True):
+        clip = {"file": path.name, "performance": asdict(m.performance), "sha256": sha256_file(path)}
+        entries.append({"name": m.name, "identity": asdict(m.identity), "scene": asdict(m.scene), "clips": [clip]})
     cast = {"format": "faceswap-hq cast", "version": VERSION, "toolkit": faceswap_hq.__version__, "seed": seed}
-    write_json(directory / "cast.json", {**cast, "actors": list(entries.values())})
-    return [path for path, _, _ in jobs]
-
-
-def _render_in_processes(jobs: list[tuple[Path, Member, Performance]], workers: int, advance: Advance) -> None:
-    context = multiprocessing.get_context("spawn")
-    ticks = context.SimpleQueue()
-    with ProcessPoolExecutor(
-        min(workers, len(jobs)), mp_context=context, initializer=_start, initargs=(ticks,)
-    ) as pool:
-        waiting = {pool.submit(_render_job, path, m.identity, p, m.scene) for path, m, p in jobs}
-        try:
-            while waiting:
-                done, waiting = wait(waiting, timeout=0.2, return_when=FIRST_COMPLETED)
-                while not ticks.empty():
-                    advance(ticks.get())
-                for job in done:
-                    job.result()
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
-
-
-_ticks: Any = None
-
-
-def _start(ticks: Any) -> None:
-    global _ticks
-    _ticks = ticks
-    cv2.setNumThreads(1)
-
-
-def _render_job(path: Path, identity: Identity, performance: Performance, scene: Scene) -> None:
-    render_clip(path, identity, performance, scene, advance=lambda n=1, note="": _ticks.put(n))
-
-
-__all__ = ["Member", "make_cast", "plan_cast", "render_clip", "write_voice"]
+    write_json(directory / "cast.json", {**cast, "actors": entries})
+    return paths

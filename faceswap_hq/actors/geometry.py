@@ -25,7 +25,6 @@ UPPER_LIDS = ((33, 246, 161, 160, 159, 158, 157, 173, 133), (263, 466, 388, 387,
 LOWER_LIDS = ((33, 7, 163, 144, 145, 153, 154, 155, 133), (263, 249, 390, 373, 374, 380, 381, 382, 362))
 LIPS_INNER_UPPER = (191, 80, 81, 82, 13, 312, 311, 310, 415)
 LIPS_INNER_LOWER = (324, 318, 402, 317, 14, 87, 178, 88, 95)
-IRIS_CENTERS = (468, 473)
 EYE_RADIUS = 0.185
 
 
@@ -149,7 +148,7 @@ def generic_head() -> Mesh:
         ring_uv = uv[index].mean(0) + (uv[index] - uv[index].mean(0)) * (0.8 if depth < 0.05 else 0.9)
         parts.append(rim)
         maps.append(ring_uv)
-        faces.append(_band(index, np.arange(count, count + len(index)), face, rim, inward=True))
+        faces.append(_band(index, np.arange(count, count + len(index)), face, inward=True))
         lowers.append(lower[index])
         jaws.append(jaws[0][index])
         body.append(np.zeros(len(index)))
@@ -166,7 +165,7 @@ def generic_head() -> Mesh:
         parts.append(ring)
         maps.append(uv[oval] + outward * 0.055 * k)
         index = np.arange(count, count + 36)
-        faces.append(_band(previous, index, np.concatenate(parts), ring, inward=False))
+        faces.append(_band(previous, index, np.concatenate(parts), inward=False))
         lowers.append(np.ones(36) * (ring[:, 1] > 0.7))
         jaws.append(jaws[0][oval] * max(0.0, 1 - k / 4.0) ** 0.8)
         body.append(smoothstep(1.15, 2.0, ring[:, 1]))
@@ -201,16 +200,14 @@ def _below_mouth(face: np.ndarray) -> np.ndarray:
     return lower
 
 
-def _band(
-    first: np.ndarray, second: np.ndarray, first_points: np.ndarray, second_points: np.ndarray, *, inward: bool
-) -> np.ndarray:
-    """Triangles between two closed loops of equal length, wound outwards."""
+def _band(first: np.ndarray, second: np.ndarray, points: np.ndarray, *, inward: bool) -> np.ndarray:
+    """Triangles between two closed loops of equal length, wound outwards; ``points`` has those of the first."""
     n = len(first)
     following = np.roll(np.arange(n), -1)
     a, b, c, d = first, first[following], second, second[following]
     triangles = np.concatenate([np.stack([a, b, c], -1), np.stack([b, d, c], -1)])
     # decide the winding by the loop's turning direction as seen by the viewer
-    loop = first_points[first]
+    loop = points[first]
     area = np.sum(loop[:, 0] * np.roll(loop[:, 1], -1) - np.roll(loop[:, 0], -1) * loop[:, 1])
     if (area > 0) == inward:
         triangles = triangles[:, ::-1]

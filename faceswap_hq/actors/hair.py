@@ -170,7 +170,7 @@ def _curtain(
     return Sheet(points=points, texture=at, ragged=0.2 if under else 0.35, edges=(not under, False))
 
 
-def _fringe(identity: Identity, scalp: _Scalp, rng: np.random.Generator) -> Sheet:
+def _fringe(scalp: _Scalp, rng: np.random.Generator) -> Sheet:
     """Strands from the crown down over the forehead."""
     count, steps = 22, 12
     u = np.linspace(-1, 1, count)
@@ -186,7 +186,7 @@ def _fringe(identity: Identity, scalp: _Scalp, rng: np.random.Generator) -> Shee
     return Sheet(points=points, texture=(0.15, 0.85), ragged=0.3, edges=(True, True))
 
 
-def _bun(identity: Identity) -> Sheet:
+def _bun() -> Sheet:
     count, steps = 24, 12
     a = np.linspace(0, 2 * np.pi, count)[:, None]
     b = np.linspace(0.06, np.pi - 0.06, steps)[None]
@@ -216,9 +216,9 @@ def build_hair(identity: Identity, head: bytes) -> tuple[Hair, ...]:
             under.append(_curtain(identity, scalp, rng, side, length * 0.96, part, under=True))
             over.append(_curtain(identity, scalp, rng, side, length, part, under=False))
     if style == "fringe":
-        over.append(_fringe(identity, scalp, rng))
+        over.append(_fringe(scalp, rng))
     if style == "bun":
-        over.append(_bun(identity))
+        over.append(_bun())
     texture = _strands(rng, style)
     return tuple(_assemble(sheets, texture) for sheets in (under, over) if sheets)
 

@@ -78,7 +78,7 @@ def mirror() -> np.ndarray:
     return generic_face().mirror
 
 
-def _shape_basis(points: np.ndarray, eyes: np.ndarray) -> np.ndarray:
+def _shape_basis(points: np.ndarray) -> np.ndarray:
     mesh = generic_head()
     p, generic = points, mesh.points
     lower = mesh.lower[:, None]
@@ -147,7 +147,7 @@ def build_head(points: np.ndarray, ear_size: float = 1.0, ear_angle: float = 25.
     """Prepare a head of the coarse rest shape ``points`` (V, 3) with ears of this size and angle in degrees."""
     matrix = refinement().matrix
     eyes = eye_centers(points)
-    basis = _shape_basis(points, eyes)
+    basis = _shape_basis(points)
     refined = np.stack([matrix @ b.astype(np.float32) for b in basis])
     refined = np.concatenate([refined, np.zeros((len(basis), ears.COUNT, 3), np.float32)], 1).reshape(len(basis), -1)
     both_ears = ears.ear_points(points, ear_size, ear_angle).astype(np.float32)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
@@ -226,6 +226,3 @@ def cast_identities(seed: int, count: int) -> list[Identity]:
         distance = [np.linalg.norm(have - features(p), axis=1).min() for p in pool]
         chosen.append(pool[int(np.argmax(distance))])
     return chosen
-
-
-FIELD_NAMES = tuple(f.name for f in fields(Identity))

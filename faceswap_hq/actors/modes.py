@@ -26,18 +26,10 @@ def _toward(x: float = 0.0, y: float = 0.0, z: float = 0.0) -> np.ndarray:
     return np.array([[x, y, z]])
 
 
-def _scale(points: np.ndarray, center: np.ndarray, factors: tuple[float, float, float]) -> np.ndarray:
-    return (points - center) * (np.array(factors) - 1)
-
-
 Mode = Callable[[np.ndarray], np.ndarray]
 _NOSE = (4, 1, 195)
 _WINGS = (64, 294, 48, 278, 129, 358)
 _EYES = (159, 145, 386, 374, 33, 133, 263, 362)
-
-
-def _mouth_center(p: np.ndarray) -> np.ndarray:
-    return p[[13, 14]].mean(0)
 
 
 def _lips(p: np.ndarray, lower: bool) -> np.ndarray:

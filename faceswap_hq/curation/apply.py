@@ -37,7 +37,7 @@ def apply_review(review: Path, out: Path) -> tuple[list[Judged], list[Decision]]
     published = _published(out, value)
     _check(review, decisions, out, published)
     kept = merged(kept_decisions(out), decisions)
-    _whole(out, published)
+    _whole(published)
     publish.clean(out)
     files.write_json(out / DECISIONS, as_review(kept.values()))
     order = publish.ranked([replace(item, review=kept.get(item.sha256)) for item in published])
@@ -106,7 +106,7 @@ def _some(names: Sequence[str]) -> str:
     return ", ".join(" ".join(name.split()) for name in names[:5]) + more
 
 
-def _whole(out: Path, published: Sequence[Judged]) -> None:
+def _whole(published: Sequence[Judged]) -> None:
     """Refuse to move what is not there, or is not what the manifest says."""
     for item in published:
         for path in fakes.paths_of(item.entry):

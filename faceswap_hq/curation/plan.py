@@ -12,6 +12,7 @@ from faceswap_hq.curation.thresholds import DOUBTS, Limit
 from faceswap_hq.errors import UserError
 from faceswap_hq.faces import expression
 from faceswap_hq.faceset import FaceRow
+from faceswap_hq.sampling import evenly
 
 POSE_UNIT = 15.0
 """Degrees that count as one where poses are compared, as in training."""
@@ -93,7 +94,7 @@ def pose_coverage(target: np.ndarray, source: np.ndarray) -> float:
     if not len(target) or not len(source):
         return 0.0
     turned = target + POSE_UNIT * expression.meeting_point(target / POSE_UNIT, source / POSE_UNIT)
-    some = source[np.linspace(0, len(source) - 1, min(len(source), 2000)).astype(int)]
+    some = source[evenly(len(source), 2000)]
     nearest = np.sqrt(((turned[:, None] - some[None]) ** 2).sum(2)).min(1)
     return float(np.mean(nearest <= POSE_REACH))
 

@@ -14,6 +14,7 @@ from faceswap_hq.curation.records import digest
 from faceswap_hq.engines import Tools
 from faceswap_hq.errors import UserError
 from faceswap_hq.faceset import Faceset, read_faceset
+from faceswap_hq.sampling import evenly
 
 VERSION = 1
 """Of what the tasks do: a result of another version is made anew."""
@@ -236,8 +237,7 @@ class ScoreTask:
 
 def faceset_embeddings(faceset: Faceset, network: Any, most: int = 200) -> np.ndarray:
     """Embeddings of at most ``most`` faces spread over a faceset, float32 (N, D) unit vectors."""
-    picks = np.linspace(0, len(faceset.rows) - 1, min(most, len(faceset.rows))).astype(int)
-    rows = [faceset.rows[i] for i in picks]
+    rows = [faceset.rows[i] for i in evenly(len(faceset.rows), most)]
     return np.array([network.embed(faceset.image(row), row.landmarks_crop) for row in rows], np.float32)
 
 

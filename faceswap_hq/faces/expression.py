@@ -15,6 +15,7 @@ import numpy as np
 from scipy.optimize import nnls
 
 from faceswap_hq.faces import alignment
+from faceswap_hq.sampling import evenly
 
 _POSE_UNIT = 15.0  # degrees
 _LIMIT = 4.0  # units beyond which nothing is told apart
@@ -247,10 +248,7 @@ def meeting_point(poses: np.ndarray, known: np.ndarray, reach: float = 0.4, comf
     """
     steps = np.arange(-10, 11, dtype=np.float32) * np.float32(0.2)
     turns = np.stack(np.meshgrid(steps, steps, indexing="ij"), -1).reshape(-1, 2)
-    some, known = (
-        x[np.linspace(0, len(x) - 1, min(len(x), most)).astype(int)].astype(np.float32)
-        for x, most in ((poses, 48), (known, 96))
-    )
+    some, known = (x[evenly(len(x), most)].astype(np.float32) for x, most in ((poses, 48), (known, 96)))
     # exp(-(x² + y²)) is a product, so each axis' 21 turns are enough: (axis, turn, pose, known)
     gaps = steps[None, :, None, None] + (some[:, None] - known[None]).transpose(2, 0, 1)[:, None]
     kernels = np.exp(-(gaps**2) / np.float32(2 * reach**2))

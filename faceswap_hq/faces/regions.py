@@ -18,10 +18,6 @@ RIGHT_BROW = (46, 53, 52, 65, 55, 107, 66, 105, 63, 70)
 LEFT_BROW = (276, 283, 282, 295, 285, 336, 296, 334, 293, 300)
 LIPS_OUTER = (61, 185, 40, 39, 37, 0, 267, 269, 270, 409, 291, 375, 321, 405, 314, 17, 84, 181, 91, 146)
 LIPS_INNER = (78, 191, 80, 81, 82, 13, 312, 311, 310, 415, 308, 324, 318, 402, 317, 14, 87, 178, 88, 95)
-NOSE_TIP = 1
-CHIN = 152
-RIGHT_IRIS = (468, 469, 470, 471, 472)
-LEFT_IRIS = (473, 474, 475, 476, 477)
 
 # The 68-point annotation (iBUG), for the face-alignment backend.
 JAW_68 = tuple(range(17))
@@ -29,7 +25,6 @@ BROWS_68 = tuple(range(17, 27))
 RIGHT_EYE_68 = tuple(range(36, 42))
 LEFT_EYE_68 = tuple(range(42, 48))
 LIPS_OUTER_68 = tuple(range(48, 60))
-LIPS_INNER_68 = tuple(range(60, 68))
 
 
 def _ratio(landmarks: np.ndarray, top: int, bottom: int, first: int, second: int) -> float:

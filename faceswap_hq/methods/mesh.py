@@ -19,6 +19,7 @@ from faceswap_hq.methods.choice import cheapest_path, distances, faded
 from faceswap_hq.methods.method import Method, Progress, check_landmarks, silent
 from faceswap_hq.methods.warping import COVERAGE, landmarks_of, starts_of, warp_painter
 from faceswap_hq.planning import Advance, Plan, RenderSettings
+from faceswap_hq.sampling import evenly
 
 _FINER = 1.25  # the painted crop's pixels for each of the faceset's, along a side
 
@@ -62,7 +63,7 @@ class MeshSwap(Method):
     def painter(self, plan: Plan) -> Painter:
         """See :class:`Method`."""
         chosen, every = self.mesh_settings, self.faceset.rows
-        rows = [every[i] for i in np.linspace(0, len(every) - 1, min(len(every), chosen.most)).astype(int)]
+        rows = [every[i] for i in evenly(len(every), chosen.most)]
         frames, faces = landmarks_of(plan)
         starts = starts_of(plan, frames)
         done = np.stack([expression.measured(row.landmarks) for row in rows])

@@ -20,6 +20,7 @@ from faceswap_hq.faces.tracking import CutDetector
 from faceswap_hq.quality import motion, picture
 from faceswap_hq.quality.identity import IdentityModel, IdentityScores, identity_scores
 from faceswap_hq.quality.motion import Correlation, Spread, correlation, spread
+from faceswap_hq.sampling import evenly
 
 _ALIGNED = 64  # side of the aligned crops in which flicker is measured: coarse, so that noise does not count
 _SAME_FACE = 0.35  # mean distance of the landmarks, in face heights, up to which fake and target show the same face
@@ -102,6 +103,9 @@ def pick_face(faces: list[np.ndarray], target: np.ndarray, swap: np.ndarray) -> 
         faces: Landmarks found in the target frame.
         target: The target frame, uint8 (H, W, 3).
         swap: The fake frame, same shape.
+
+    Returns:
+        One of ``faces``, or None without any.
     """
 
     def rank(face: np.ndarray) -> tuple[float, float]:
@@ -176,11 +180,13 @@ def _reading(path: str | Path, **selection: Any) -> Iterator[Iterator[media.Fram
 def embed_clip(path: str | Path, model: IdentityModel, *, most: int = 200) -> np.ndarray:
     """Embeddings of the largest face in at most ``most`` frames spread over a clip.
 
+    A clip that does not say how many frames it has is looked at frame by frame.
+
     Returns:
         float32 (N, D) unit vectors; N may be 0.
     """
     declared = media.probe(path).frames
-    indices = None if declared is None else np.unique(np.linspace(0, declared - 1, min(most, declared)).astype(int))
+    indices = None if declared is None else np.unique(evenly(declared, most))
     found: list[np.ndarray] = []
     chosen = None if indices is None else indices.tolist()
     with contextlib.closing(open_backend(static=True)) as backend, _reading(path, indices=chosen) as frames:
@@ -246,6 +252,7 @@ def compare_clips(
 
     Raises:
         UserError: If a clip cannot be read or the fake has another picture size.
+        ValueError: If ``every`` is below 1 or ``first`` below 0.
     """
     if every < 1 or first < 0:
         raise ValueError("every must be at least 1 and first at least 0.")
@@ -280,6 +287,7 @@ def compare_frames(
 
     Raises:
         UserError: If target and fake have different sizes.
+        ValueError: If ``every`` is below 1.
     """
     if every < 1:
         raise ValueError("every must be at least 1.")

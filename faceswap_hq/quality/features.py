@@ -16,6 +16,7 @@ import numpy as np
 from faceswap_hq import media
 from faceswap_hq.faces.landmarks import open_backend
 from faceswap_hq.faceset import Faceset
+from faceswap_hq.sampling import evenly
 
 WIDTH, HEIGHT = 48, 40
 """Pixels of a patch."""
@@ -68,6 +69,8 @@ def feature_likeness(seen: np.ndarray, own: np.ndarray) -> float | None:
 def clip_patches(path: str | Path, count: int = 12) -> np.ndarray:
     """Patches of frames spread over a clip, (n, 2, d); frames without a face are left out.
 
+    Of a clip that does not say how many frames it has only the first is looked at.
+
     Args:
         path: The clip.
         count: Frames looked at.
@@ -88,6 +91,5 @@ def clip_patches(path: str | Path, count: int = 12) -> np.ndarray:
 
 def faceset_patches(faceset: Faceset, most: int = 100) -> np.ndarray:
     """Patches of at most ``most`` faces spread over a faceset, (n, 2, d)."""
-    picks = np.unique(np.linspace(0, len(faceset.rows) - 1, min(most, len(faceset.rows))).astype(int))
-    rows = [faceset.rows[i] for i in picks]
+    rows = [faceset.rows[i] for i in np.unique(evenly(len(faceset.rows), most))]
     return np.array([feature_patches(faceset.image(row), row.landmarks_crop) for row in rows], np.float32)

@@ -52,12 +52,15 @@ def correlation(x: Sequence[float] | np.ndarray, y: Sequence[float] | np.ndarray
 
     Returns:
         None for fewer than 3 frames or where a series does not change.
+
+    Raises:
+        ValueError: The series are not of one length.
     """
     a, b = np.asarray(x, np.float64), np.asarray(y, np.float64)
     n = len(a)
-    if n < 3 or n != len(b):
-        if n != len(b):
-            raise ValueError(f"Series of {n} and {len(b)} frames cannot be correlated.")
+    if n != len(b):
+        raise ValueError(f"Series of {n} and {len(b)} frames cannot be correlated.")
+    if n < 3:
         return None
     a, b = a - a.mean(), b - b.mean()
     power = float(np.sqrt((a @ a) * (b @ b)))

@@ -111,6 +111,9 @@ def psnr(image: np.ndarray, truth: np.ndarray, mask: np.ndarray) -> float:
         image: uint8 (H, W, 3).
         truth: uint8 (H, W, 3), the exact picture.
         mask: float (H, W); what is above 0.5 counts.
+
+    Raises:
+        ValueError: The mask is empty.
     """
     inside = mask > 0.5
     if not inside.any():
@@ -126,6 +129,9 @@ def ssim(image: np.ndarray, truth: np.ndarray, mask: np.ndarray) -> float:
         image: uint8 (H, W, 3).
         truth: uint8 (H, W, 3), the exact picture.
         mask: float (H, W); the map is averaged where it is above 0.5.
+
+    Raises:
+        ValueError: The mask is empty.
     """
     inside = mask > 0.5
     if not inside.any():

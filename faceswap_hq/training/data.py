@@ -12,6 +12,7 @@ from torch import Tensor
 from faceswap_hq.faces import alignment, expression, regions
 from faceswap_hq.faceset import Faceset
 from faceswap_hq.model.autoencoder import MEMORIES
+from faceswap_hq.sampling import evenly
 
 MARGIN = 1.25
 """The crops are held this much wider than the model's view, so that rotating and shifting finds real pixels."""
@@ -102,11 +103,11 @@ def sampling_weights(people: list[PersonData], most: float, reach: float = 0.4) 
     """How often each face is to be shown: more where the others' poses lie, for that is what it will be asked to draw.
 
     The weight of a face is the density of the other people's poses, turned to where the person was seen, over that of
-    the person's own (Gaussian kernels), held within a factor of ``most`` of 1.
+    the person's own (Gaussian kernels), held within a factor of ``most`` of 1 and then divided by its mean.
 
     Args:
         people: All people of the run.
-        most: No face is shown more than ``most`` times as often as it would be by chance, or less than 1 / ``most``.
+        most: The factor, at least 1.
         reach: Width of the kernels, pose units.
 
     Returns:
@@ -115,7 +116,7 @@ def sampling_weights(people: list[PersonData], most: float, reach: float = 0.4) 
     poses = [person.measures[:, : expression.POSE].cpu().double().numpy() for person in people]
 
     def density(at: np.ndarray, of: np.ndarray) -> np.ndarray:
-        of = of[np.linspace(0, len(of) - 1, min(len(of), 500)).astype(int)]
+        of = of[evenly(len(of), 500)]
         squares = ((at[:, None] - of[None]) ** 2).sum(2)
         return np.exp(-squares / (2 * reach**2)).mean(1) + 1e-6
 

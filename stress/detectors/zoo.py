@@ -10,7 +10,7 @@ from functools import partial
 from torch import nn
 
 from faceswap_hq.errors import UserError
-from stress.detectors.card import OUTPUTS, DetectorCard
+from stress.detectors.card import DetectorCard
 from stress.detectors.efficientnet_b4_dfb import efficientnet_b4_dfb
 from stress.detectors.locate_verify import locate_verify, locate_verify_small
 from stress.detectors.meso import Meso4, MesoInception4
@@ -79,19 +79,15 @@ def build(architecture: str, outputs: int = 1, *, pretrained: bool = False) -> n
         ) from error
 
 
-def default_card(architecture: str, *, output: str = "logit", crop_margin: float = 1.3) -> DetectorCard:
-    """Card for a detector that is still to be trained.
+def default_card(architecture: str) -> DetectorCard:
+    """Card for a detector that is still to be trained: one logit, a crop margin of 1.3.
 
     Args:
         architecture: As for :func:`build`.
-        output: Kind of head.
-        crop_margin: See :class:`DetectorCard`.
 
     Raises:
         UserError: The name is unknown.
     """
-    if output not in OUTPUTS:
-        raise ValueError(f"output is one of {', '.join(OUTPUTS)}, not {output!r}")
     if architecture in _ZOO:
         entry = _ZOO[architecture]
         size, mean, std = entry.input_size, entry.mean, entry.std
@@ -110,9 +106,9 @@ def default_card(architecture: str, *, output: str = "logit", crop_margin: float
         input_size=size,
         mean=mean,
         std=std,
-        crop_margin=crop_margin,
+        crop_margin=1.3,
         alignment="box",
-        output=output,
+        output="logit",
         fake_index=1,
         threshold=0.5,
         threshold_source="not chosen: 0.5",

@@ -43,7 +43,11 @@ class Estimate:
 
 
 def small_sample(people: int, confidence: float) -> float:
-    """sqrt(P / (P - 1)) x t / z at P - 1 degrees of freedom (t by the Cornish-Fisher series, good to 1 % from 3)."""
+    """sqrt(P / (P - 1)) x t / z at P - 1 degrees of freedom.
+
+    t is taken from the Cornish-Fisher series: too small by up to 1 % at 3 degrees and a confidence of 0.95, by 3 % at
+    0.99.
+    """
     z = NormalDist().inv_cdf((1 + confidence) / 2)
     d = people - 1
     t = z + (z**3 + z) / (4 * d) + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * d**2)

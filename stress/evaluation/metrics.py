@@ -1,8 +1,8 @@
-"""What a set of scores is worth: AUC, AP, EER and rates at a threshold, for many weightings of the clips at once.
+"""What the metrics mean, the ROC and its area, thresholds, and the scores of frames and of folds brought together.
 
-A score is a probability of being fake; a label is 1 for fake and 0 for real. Every function takes weights of shape
-(B, n), B weightings of the same n observations, and returns B values: that is what makes a bootstrap of two thousand
-resamples cheap. Plain figures are the case B = 1 with weights 1.
+A score is a probability of being fake; a label is 1 for fake and 0 for real. Weights are of shape (B, n): B weightings
+of the same n observations give B values. :class:`stress.evaluation.sample.Sample` gives all metrics for the thousands
+of weightings of a bootstrap.
 """
 
 from __future__ import annotations
@@ -99,7 +99,8 @@ def curve(scores: ArrayLike, labels: ArrayLike, weights: ArrayLike | None = None
     Both classes need weight in every weighting, otherwise the rates are undefined.
 
     Raises:
-        ValueError: On shapes that do not fit, scores that are not finite, or a weighting with one class only.
+        ValueError: On shapes that do not fit, scores that are not finite, labels neither 0 nor 1, or a weighting that
+            is negative or has one class only.
     """
     s, y, w = _checked(scores, labels, weights)
     if not (w[:, y].sum(1) > 0).all() or not (w[:, ~y].sum(1) > 0).all():
@@ -116,66 +117,6 @@ def curve(scores: ArrayLike, labels: ArrayLike, weights: ArrayLike | None = None
 def auc(c: Curve) -> Array:
     """Area under the ROC by trapezoids, (B,): the Mann-Whitney chance with ties counting half."""
     return (np.diff(c.fpr) * (c.tpr[:, 1:] + c.tpr[:, :-1])).sum(1) / 2
-
-
-def average_precision(c: Curve) -> Array:
-    """Sum over thresholds of (recall gained) x precision, (B,); no interpolation (scikit-learn's definition)."""
-    called = c.true + c.false
-    precision = np.divide(c.true, called, out=np.zeros_like(called), where=called > 0)
-    return (np.diff(c.tpr) * precision[:, 1:]).sum(1)
-
-
-def equal_error_rate(c: Curve) -> Array:
-    """Where the line from ROC point to ROC point crosses fpr = 1 - tpr, (B,).
-
-    A root, not the nearest point: with a dozen clips the nearest point is off by several per cent.
-    """
-    gap = c.fpr + c.tpr - 1  # rises from -1 to 1
-    k = np.argmax(gap >= 0, axis=1)
-    rows = np.arange(len(gap))
-    share = -gap[rows, k - 1] / (gap[rows, k] - gap[rows, k - 1])
-    return c.fpr[rows, k - 1] + share * (c.fpr[rows, k] - c.fpr[rows, k - 1])
-
-
-def tpr_at_fpr(c: Curve, limit: float) -> Array:
-    """Largest share of fakes found by a threshold that accuses at most ``limit`` of the reals, (B,).
-
-    With fewer than 1 / ``limit`` reals that means: without accusing any.
-    """
-    return np.where(c.fpr <= limit + 1e-12, c.tpr, 0).max(1)
-
-
-def at_threshold(
-    scores: ArrayLike, labels: ArrayLike, threshold: ArrayLike, weights: ArrayLike | None = None
-) -> dict[str, Array]:
-    """Accuracy, balanced accuracy, detection rate and false alarms of "score >= threshold means fake", each (B,).
-
-    ``threshold`` is one for all or one for each score, (n,): folds are scored by detectors of their own.
-    """
-    s, y, w = _checked(scores, labels, weights)
-    called = s >= np.asarray(threshold, np.float64)
-    fakes, reals = w[:, y].sum(1), w[:, ~y].sum(1)
-    hits, alarms = w[:, y & called].sum(1), w[:, ~y & called].sum(1)
-    return {
-        "accuracy": (hits + reals - alarms) / (fakes + reals),
-        "balanced_accuracy": (hits / fakes + 1 - alarms / reals) / 2,
-        "detection_rate": hits / fakes,
-        "false_alarm_rate": alarms / reals,
-    }
-
-
-def calibration_error(
-    scores: ArrayLike, labels: ArrayLike, weights: ArrayLike | None = None, bins: int = 10
-) -> Array:
-    """Expected calibration error over equal bins of [0, 1], (B,) (Naeini, Cooper and Hauskrecht, AAAI 2015).
-
-    The weighted mean over bins of |mean score - share of fakes|: 0 where a score of 0.8 means fake 8 times in 10.
-    """
-    s, y, w = _checked(scores, labels, weights)
-    bin_of = np.clip(np.ceil(s * bins).astype(int) - 1, 0, bins - 1)
-    member = np.eye(bins)[bin_of]
-    gap = np.abs((w * (s - y)) @ member)
-    return gap.sum(1) / w.sum(1)
 
 
 def youden_threshold(scores: ArrayLike, labels: ArrayLike) -> float:
@@ -196,34 +137,6 @@ def youden_threshold(scores: ArrayLike, labels: ArrayLike) -> float:
     return float((roc.thresholds[best] + below) / 2)
 
 
-def evaluate(
-    scores: ArrayLike,
-    labels: ArrayLike,
-    threshold: ArrayLike,
-    weights: ArrayLike | None = None,
-    probabilities: ArrayLike | None = None,
-) -> dict[str, Array]:
-    """Every metric of :data:`METRICS` for weights (B, n): name -> (B,).
-
-    Args:
-        scores: (n,) probabilities of being fake.
-        labels: (n,) 1 = fake, 0 = real.
-        threshold: The detector's own, or one for each score; "score >= threshold" means fake.
-        weights: (B, n) non-negative, or None for all 1 (then B = 1).
-        probabilities: (n,) what calibration is measured on, where ``scores`` were moved (:func:`align`).
-    """
-    roc = curve(scores, labels, weights)
-    return {
-        "auc": auc(roc),
-        "ap": average_precision(roc),
-        "eer": equal_error_rate(roc),
-        "tpr_at_1pct_fpr": tpr_at_fpr(roc, 0.01),
-        "tpr_at_5pct_fpr": tpr_at_fpr(roc, 0.05),
-        **at_threshold(scores, labels, threshold, weights),
-        "ece": calibration_error(scores if probabilities is None else probabilities, labels, weights),
-    }
-
-
 def align(table: pd.DataFrame) -> pd.DataFrame:
     """Scores of several folds' detectors on one scale: each by how far its log odds lie above its detector's threshold.
 
@@ -236,7 +149,7 @@ def align(table: pd.DataFrame) -> pd.DataFrame:
 
     Returns:
         The table with moved scores, thresholds of 0.5 and the scores as they were under ``probability``; with one fold
-        the table itself with ``probability``.
+        or one threshold the table itself with ``probability``.
     """
     table = table.assign(probability=table.score)
     if table.fold.nunique() < 2 or table.threshold.nunique() < 2:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from stress.checks import require
 from stress.evaluation.metrics import VIDEO_SCORES
 from stress.evaluation.perturbations import MODES
 from stress.evaluation.perturbed_crops import FACES
@@ -42,6 +43,4 @@ class RobustnessSettings:
             "confidence": 0 < self.confidence < 1,
             "seed": self.seed >= 0,
         }
-        for name, fine in checks.items():
-            if not fine:
-                raise ValueError(f"{name} = {getattr(self, name)!r} is out of range")
+        require(self, checks, otherwise="is out of range")

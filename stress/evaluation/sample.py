@@ -56,7 +56,9 @@ class Sample:
     def metrics(self, weights: ArrayLike) -> dict[str, Array]:
         """Every metric of :data:`stress.evaluation.metrics.METRICS` for clip weights (B, C): name -> (B,).
 
-        The same figures as :func:`stress.evaluation.metrics.evaluate` gives for the weights of the observations.
+        "score >= threshold" means fake. AP is scikit-learn's, without interpolation. The EER is where the line from ROC
+        point to ROC point crosses fpr = 1 - tpr: with a dozen clips the nearest point is off by several per cent. The
+        calibration error is that of Naeini, Cooper and Hauskrecht (AAAI 2015).
 
         Raises:
             ValueError: A weighting has no fake or no real.

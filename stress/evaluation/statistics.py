@@ -176,15 +176,15 @@ def _draw(
     resamples: int,
     rng: np.random.Generator,
 ) -> tuple[Array, int]:
-    """Usable clip weights (resamples, C), and how many draws were thrown away; gives up after 20 rounds."""
+    """Usable clip weights (resamples, C), and how many draws were not usable; gives up after 20 rounds."""
     kept: list[Array] = []
     count = redrawn = 0
     for _ in range(20):
         weights = clip_weights(clips, draw_people(groups, resamples, rng))
-        good = weights[usable(weights)][: resamples - count]
-        redrawn += int(resamples - usable(weights).sum())
-        kept.append(good)
-        count += len(good)
+        good = usable(weights)
+        redrawn += int((~good).sum())
+        kept.append(weights[good][: resamples - count])
+        count += len(kept[-1])
         if count == resamples:
             break
     return np.concatenate(kept), redrawn

@@ -11,6 +11,7 @@ import yaml
 from faceswap_hq import files
 from faceswap_hq.errors import UserError
 from faceswap_hq.training.settings import from_dict
+from stress.checks import require
 from stress.evaluation.comparison import Bootstrap
 from stress.evaluation.metrics import VIDEO_SCORES
 from stress.training.settings import TrainSettings
@@ -97,9 +98,7 @@ class StudySettings:
             "confidence": 0 < self.confidence < 1,
             "seed": self.seed >= 0,
         }
-        for name, fine in checks.items():
-            if not fine:
-                raise ValueError(f"{name} = {getattr(self, name)!r} is not possible")
+        require(self, checks)
 
     @property
     def bootstrap(self) -> Bootstrap:

@@ -12,6 +12,7 @@ import yaml
 from faceswap_hq import files
 from faceswap_hq.errors import UserError
 from faceswap_hq.training.settings import from_dict
+from stress.checks import require
 from stress.detectors.card import OUTPUTS
 from stress.training.recipe import Recipe
 from stress.training.recipes import make_recipe
@@ -56,9 +57,7 @@ class TrainConfig:
             "std": self.std is None or min(self.std) > 0,
             "output": self.output is None or self.output in OUTPUTS,
         }
-        for name, fine in checks.items():
-            if not fine:
-                raise ValueError(f"{name} = {getattr(self, name)!r} is not possible")
+        require(self, checks)
 
     def make_recipe(self) -> Recipe:
         """The recipe with its options.

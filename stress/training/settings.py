@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from stress.checks import require
+
 OPTIMIZERS = ("adamw", "adam", "radam", "sgd")
 SCHEDULES = ("cosine", "constant", "linear-tail", "step", "plateau")
 REPLAYS = ("mixed", "alternating")
@@ -80,6 +82,4 @@ class TrainSettings:
             "patience": self.patience >= 1,
             "seed": self.seed >= 0,
         }
-        for name, fine in checks.items():
-            if not fine:
-                raise ValueError(f"{name} = {getattr(self, name)!r} is not possible")
+        require(self, checks)

@@ -22,6 +22,7 @@ from faceswap_hq.model import ModelSettings
 from faceswap_hq.training.settings import TrainSettings
 from tests.faceswap_hq.clips import CELL, number_of, numbered, synthetic_clip
 
+NOSE_TIP, CHIN = 1, 152  # of MediaPipe's points
 MODEL = ModelSettings(
     resolution=32, encoder_channels=(8, 16), bottleneck=16, base_channels=8, decoder_channels=(8,), residual=(1,),
     views=2,
@@ -67,12 +68,12 @@ def generic_face(points: int = 478) -> np.ndarray:
         around = np.linspace(np.pi, 3 * np.pi, 9)[:-1]
         face[60:68, :2] = np.stack([0.1 * np.cos(around), 0.2 + 0.02 * np.sin(around)], 1)
     else:
-        from faceswap_hq.actors.geometry import EYE_RADIUS, FACE_POINTS, IRIS_CENTERS, generic_head
+        from faceswap_hq.actors.geometry import EYE_RADIUS, FACE_POINTS, generic_head
 
         mesh = generic_head()
         face = np.zeros((478, 3))
         face[:FACE_POINTS] = mesh.points[:FACE_POINTS]
-        for first, center in zip(IRIS_CENTERS, mesh.eyes, strict=True):
+        for first, center in zip((468, 473), mesh.eyes, strict=True):
             face[first] = center - (0, 0, EYE_RADIUS)
             face[first + 1 : first + 5] = face[first] + 0.06 * np.array([(1, 0, 0), (0, -1, 0), (-1, 0, 0), (0, 1, 0)])
     low, high = face.min(0), face.max(0)

@@ -11,6 +11,7 @@ import pytest
 from faceswap_hq.faces import mesh, regions
 from faceswap_hq.faces.expression import COUNT, NAMES
 from faceswap_hq.methods.choice import cheapest_path, distances, faded
+from tests.faceswap_hq.helpers import NOSE_TIP
 
 SIZE = 160
 IDENTITY = np.eye(2, 3, dtype=np.float32)
@@ -79,11 +80,11 @@ class TestWarp:
 
     def test_one_moved_point_bends_only_the_triangles_around_it(self, face):
         target = face.copy()
-        target[regions.NOSE_TIP] += (4, 0)
+        target[NOSE_TIP] += (4, 0)
         where = mesh.warp_map(face, target, DEPTH, SIZE, IDENTITY)
         y, x = np.mgrid[:SIZE, :SIZE].astype(np.float32)
         changed = np.abs(where - np.stack([x, y], -1)).max(-1) > 1e-2
-        around = mesh.triangles()[(mesh.triangles() == regions.NOSE_TIP).any(1)]
+        around = mesh.triangles()[(mesh.triangles() == NOSE_TIP).any(1)]
         allowed = cv2.dilate(regions.fill([target[np.unique(around)], face[np.unique(around)]], SIZE), np.ones((5, 5)))
         assert changed.any()
         assert not (changed & (allowed == 0)).any()
@@ -91,11 +92,11 @@ class TestWarp:
     def test_where_triangles_overlap_the_nearest_is_seen(self, face):
         """The nose, pushed far across the cheek, hides it, and not the other way round."""
         target = face.copy()
-        nose = np.flatnonzero(np.linalg.norm(face[: mesh.FACE_POINTS] - face[regions.NOSE_TIP], axis=1) < 8)
+        nose = np.flatnonzero(np.linalg.norm(face[: mesh.FACE_POINTS] - face[NOSE_TIP], axis=1) < 8)
         target[nose] += (28, 0)
         where = mesh.warp_map(face, target, DEPTH, SIZE, IDENTITY)
-        x, y = np.round(target[regions.NOSE_TIP]).astype(int)
-        np.testing.assert_allclose(where[y, x], face[regions.NOSE_TIP], atol=1.5)
+        x, y = np.round(target[NOSE_TIP]).astype(int)
+        np.testing.assert_allclose(where[y, x], face[NOSE_TIP], atol=1.5)
 
     def test_the_crop_and_its_centre_are_laid_on_each_other(self):
         points = np.random.default_rng(1).uniform(0.2, 0.8, (9, 2))

@@ -27,7 +27,17 @@ from faceswap_hq.methods.expression import (
 )
 from faceswap_hq.methods.mesh import MeshSettings, MeshSwap, open_mesh
 from faceswap_hq.planning import RenderSettings
-from tests.faceswap_hq.helpers import Known, Shot, face_at, generic_face, turned, use_backend, write_faceset
+from tests.faceswap_hq.helpers import (
+    CHIN,
+    NOSE_TIP,
+    Known,
+    Shot,
+    face_at,
+    generic_face,
+    turned,
+    use_backend,
+    write_faceset,
+)
 
 PLAIN = RenderSettings(blend=NONE, frames=(0, 6))
 STRAIGHT = np.zeros(2)
@@ -127,10 +137,10 @@ class TestOffsets:
     def test_a_chin_that_falls_falls_by_its_centimetres(self):
         faces = np.stack([face_at() for _ in range(9)])
         unit = np.ptp(alignment.frontal(faces[0])[:, 0]) / np.ptp(faces[0, :, 0])
-        faces[3:6, regions.CHIN, 1] += 10
+        faces[3:6, CHIN, 1] += 10
         found = offsets(faces, np.zeros(9, bool))
-        assert found[4, regions.CHIN, 1] == pytest.approx(10 * unit, rel=0.01)
-        assert np.abs(found[4, regions.NOSE_TIP]).max() < 0.01
+        assert found[4, CHIN, 1] == pytest.approx(10 * unit, rel=0.01)
+        assert np.abs(found[4, NOSE_TIP]).max() < 0.01
 
     def test_between_frames_it_is_mixed_and_at_the_end_it_runs_back(self):
         ramp = np.arange(3.0)[:, None, None] * np.ones((3, mesh.FACE_POINTS, 2))
@@ -156,10 +166,10 @@ class TestMoved:
         step = moved(self.points(), change, STRAIGHT, free) - self.points()
         stiff = moved(self.points(), change, STRAIGHT, ExpressionSettings()) - self.points()
         assert max(np.abs(step[10]).max(), np.abs(stiff[10]).max()) < 1e-6  # the top of the forehead
-        assert step[regions.CHIN, 1] > 0.006
+        assert step[CHIN, 1] > 0.006
         assert shares()[mesh.FACE_POINTS :].max() == 0
         turned_away = moved(self.points(), change, np.array([0.0, 60.0]), free) - self.points()
-        assert turned_away[regions.CHIN, 1] == pytest.approx(step[regions.CHIN, 1] / 2, rel=0.01)
+        assert turned_away[CHIN, 1] == pytest.approx(step[CHIN, 1] / 2, rel=0.01)
 
     def test_no_point_moves_further_than_the_limit_and_no_mouth_opens_too_wide(self):
         change = np.zeros((mesh.FACE_POINTS, 2))

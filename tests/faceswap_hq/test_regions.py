@@ -21,8 +21,6 @@ from tests.faceswap_hq.helpers import face_at, turned
         (regions.RIGHT_BROW, mesh.FACEMESH_RIGHT_EYEBROW),
         (regions.LEFT_BROW, mesh.FACEMESH_LEFT_EYEBROW),
         (regions.LIPS_OUTER + regions.LIPS_INNER, mesh.FACEMESH_LIPS),
-        (regions.RIGHT_IRIS[1:], mesh.FACEMESH_RIGHT_IRIS),
-        (regions.LEFT_IRIS[1:], mesh.FACEMESH_LEFT_IRIS),
     ],
 )
 def test_indices_are_mediapipes(ours, theirs):

@@ -13,7 +13,7 @@ from faceswap_hq.errors import UserError
 from faceswap_hq.faces import expression, regions
 from faceswap_hq.training.augmentation import central
 from faceswap_hq.training.data import MARGIN, PersonData, batch_indices, generator, load_person, sampling_weights
-from tests.faceswap_hq.helpers import write_faceset
+from tests.faceswap_hq.helpers import NOSE_TIP, write_faceset
 
 
 class TestBatches:
@@ -122,7 +122,7 @@ class TestLoading:
             x, y = points[index].round().astype(int)
             assert (mouth if index in (13, 14) else eyes)[y, x] > 150
             assert (eyes if index in (13, 14) else mouth)[y, x] == 0
-        x, y = points[regions.NOSE_TIP].round().astype(int)
+        x, y = points[NOSE_TIP].round().astype(int)
         assert details[y, x] < 60
         assert (details > 0).mean() < 0.5 * (face > 0).mean()
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from stress.data.crops import Crops
 from stress.data.layouts import Clip
+from stress.detectors import Detector, new_detector
 
 
 def clip(name: str, label: int, people: tuple[str, ...], path: Path = Path("nowhere.mp4")) -> Clip:
@@ -46,3 +47,27 @@ def crops(people: int, *, artefact: float, size: int = 32, frames: int = 6, seed
                 )
             )
     return found
+
+
+def sides(data: list[Crops]) -> tuple[list[Crops], list[Crops]]:
+    """Reals and fakes, as training takes them."""
+    return [item for item in data if item.clip.label == 0], [item for item in data if item.clip.label == 1]
+
+
+def small_detector() -> Detector:
+    return new_detector("small_cnn", device="cpu", input_size=32)
+
+
+class WholePicture:
+    """A landmark backend for which every picture that is not dark is one face, edge to edge."""
+
+    def __init__(self) -> None:
+        self.calls = 0
+
+    def detect(self, image: np.ndarray) -> list[np.ndarray]:
+        self.calls += 1
+        height, width = image.shape[:2]
+        return [np.array([[0, 0, 0], [width, height, 0]], np.float32)] if image.mean() > 20 else []
+
+    def close(self) -> None:
+        pass

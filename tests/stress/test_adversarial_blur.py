@@ -19,7 +19,7 @@ from stress.training.config import load_config
 from stress.training.loop import Epoch
 from stress.training.recipes import make_recipe
 from stress.training.recipes.adversarial_blur import AdversarialBlur, AdversarialLearner
-from tests.stress.synthetic import crops
+from tests.stress.synthetic import crops, sides, small_detector
 
 FAST = TrainSettings(epochs=3, batch=16, lr=3e-3)
 ATTACKS = [
@@ -34,26 +34,8 @@ ATTACKS = [
 ]
 
 
-@pytest.fixture(autouse=True)
-def _one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
-def _small() -> Detector:
-    detector = new_detector("small_cnn", device="cpu")
-    detector.card = dataclasses.replace(detector.card, input_size=32)
-    return detector
-
-
-def _sides(data):
-    return [c for c in data if c.clip.label == 0], [c for c in data if c.clip.label == 1]
-
-
 def _batch(pairs: int = 4) -> Batch:
-    fakes, reals = (side[:pairs] for side in reversed(_sides(crops(pairs, artefact=14, frames=1))))
+    fakes, reals = (side[:pairs] for side in reversed(sides(crops(pairs, artefact=14, frames=1))))
     images = [item.images[0] for pair in zip(fakes, reals, strict=True) for item in pair]
     return Batch(images=np.stack(images), labels=np.tile(np.float32([1, 0]), pairs))
 
@@ -74,7 +56,7 @@ def _learner(detector: Detector, **options) -> AdversarialLearner:
 
 @pytest.mark.parametrize("options", ATTACKS)
 def test_the_adversarys_turn_leaves_the_detector_bit_by_bit_and_the_detectors_turn_the_adversary(options, monkeypatch):
-    detector = _small()
+    detector = small_detector()
     detector.module.train()
     detector.module.stages[0].eval()  # as a frozen part is
     learner, batch = _learner(detector, **{"g_per_d": 1, **options}), _batch(2)
@@ -100,7 +82,7 @@ def test_the_adversarys_turn_leaves_the_detector_bit_by_bit_and_the_detectors_tu
 def fixed() -> Detector:
     """A detector that knows the artefact, and is not trained any further."""
     settings = dataclasses.replace(FAST, epochs=4, augment=False, validation=0.0)
-    return train(_small(), *_sides(crops(8, artefact=14)), settings)
+    return train(small_detector(), *sides(crops(8, artefact=14)), settings)
 
 
 @pytest.mark.parametrize("options", [{}, {"generators": 1}, {"constraint": "norm", "norm": 12.5}])
@@ -120,7 +102,7 @@ def test_generators_learn_to_raise_the_loss_of_a_fixed_detector(fixed, options):
 
 
 def test_each_of_two_generators_sees_its_own_class():
-    detector, batch = _small(), _batch()
+    detector, batch = small_detector(), _batch()
     learner = _learner(detector)
     seen = []
     for generator in learner.generators:
@@ -133,7 +115,7 @@ def test_each_of_two_generators_sees_its_own_class():
 
 
 def test_the_detectors_loss_is_the_mean_over_the_four_groups_and_its_weight_can_be_changed():
-    detector, batch = _small(), _batch()
+    detector, batch = small_detector(), _batch()
     detector.module.eval()
     x = detector.inputs(batch.images)
     both = torch.cat([x, x.flip(-1) * 0.5])
@@ -149,7 +131,7 @@ def test_the_detectors_loss_is_the_mean_over_the_four_groups_and_its_weight_can_
 def test_only_untouched_pictures_pass_the_detectors_own_norms_when_changed_ones_have_theirs():
     batch = _batch()
     for own, expected in ((False, 16), (True, 8)):
-        detector = _small()
+        detector = small_detector()
         learner, seen = _learner(detector, g_per_d=1, own_norms=own), []
 
         def note(norm, given, seen=seen):
@@ -170,7 +152,7 @@ def test_it_trains_and_leaves_a_sheet_of_what_it_did(options):
     shown: dict[str, np.ndarray] = {}
     recipe = make_recipe("adversarial-blur", {"width": 2, "blocks": 0, "g_per_d": 1, **options})
     trained = train(
-        _small(), *_sides(crops(8, artefact=20, frames=3)), dataclasses.replace(FAST, batch=8),
+        small_detector(), *sides(crops(8, artefact=20, frames=3)), dataclasses.replace(FAST, batch=8),
         recipe=recipe, on_epoch=epochs.append, on_pictures=shown.update,
     )  # fmt: skip
     assert epochs[-1].loss < epochs[0].loss
@@ -187,18 +169,18 @@ def test_it_trains_and_leaves_a_sheet_of_what_it_did(options):
 
 
 def test_the_same_seed_gives_the_same_detector():
-    data = _sides(crops(4, artefact=14, frames=1))
+    data = sides(crops(4, artefact=14, frames=1))
     settings = dataclasses.replace(FAST, epochs=1, batch=4)
     recipe = make_recipe("adversarial-blur", {"width": 2, "blocks": 1, "g_per_d": 1, "diff_augment": True})
-    first, again = (_state(train(_small(), *data, settings, recipe=recipe).module) for _ in range(2))
+    first, again = (_state(train(small_detector(), *data, settings, recipe=recipe).module) for _ in range(2))
     assert _same(first, again)
-    other = train(_small(), *data, dataclasses.replace(settings, seed=1), recipe=recipe)
+    other = train(small_detector(), *data, dataclasses.replace(settings, seed=1), recipe=recipe)
     assert not _same(first, other.module.state_dict())
 
 
 def test_generators_follow_the_schedule_at_their_own_rate():
     settings = TrainSettings(lr=5e-4, optimizer="radam", schedule="step", step_epochs=15, step_factor=0.1, warmup=0)
-    learner = AdversarialBlur(width=2).learner(_small(), settings)
+    learner = AdversarialBlur(width=2).learner(small_detector(), settings)
     for epoch, factor in ((1, 1), (15, 1), (16, 0.1), (31, 0.01)):
         learner.set_rate(100, epoch, 0.1)
         assert learner.optimizer.param_groups[0]["lr"] == pytest.approx(5e-4 * factor)
@@ -219,7 +201,7 @@ def test_options_are_checked(wrong):
 def test_the_small_configuration_trains():
     config = load_config("adversarial-blur")
     settings = dataclasses.replace(config.train, epochs=1, batch=4)
-    train(_small(), *_sides(crops(2, artefact=14, frames=2)), settings, recipe=config.make_recipe())
+    train(small_detector(), *sides(crops(2, artefact=14, frames=2)), settings, recipe=config.make_recipe())
 
 
 @pytest.mark.slow
@@ -227,7 +209,7 @@ def test_the_published_configuration_takes_two_steps():
     config = load_config("adversarial-blur-published")
     detector = new_detector(config.arch, device="cpu", input_size=config.input_size, output=config.output)
     assert detector.card.mean == detector.card.std == (0.5, 0.5, 0.5)
-    data = _sides(crops(2, artefact=14, size=256, frames=1))
+    data = sides(crops(2, artefact=14, size=256, frames=1))
     settings = dataclasses.replace(config.train, epochs=1, batch=2, validation=0.0)
     epochs: list[Epoch] = []
     trained = train(detector, *data, settings, recipe=config.make_recipe(), on_epoch=epochs.append)

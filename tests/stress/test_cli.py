@@ -18,28 +18,13 @@ from faceswap_hq.faces import landmarks
 from stress.cli import main
 from stress.detectors import load_detector, new_detector, save_detector
 from stress.training import TrainSettings
-from tests.stress.synthetic import crops
-
-
-class _WholePicture:
-    """A landmark backend for which every picture is one face, edge to edge."""
-
-    def detect(self, image):
-        height, width = image.shape[:2]
-        return [np.array([[0, 0, 0], [width, height, 0]], np.float32)] if image.any() else []
-
-    def close(self):
-        pass
+from tests.stress.synthetic import WholePicture, crops
 
 
 @pytest.fixture(autouse=True)
 def _backend(monkeypatch):
-    monkeypatch.setattr(landmarks, "open_backend", lambda *_, **__: _WholePicture())
+    monkeypatch.setattr(landmarks, "open_backend", lambda *_, **__: WholePicture())
     monkeypatch.setenv("COLUMNS", "200")
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def _write(folder: Path, people: int, artefact: float, seed: int = 0) -> Path:

@@ -18,7 +18,7 @@ from stress.data.masks import open_masks
 from stress.training import Recipe
 from stress.training.augment import augment, augment_with
 from stress.training.batches import BalancedBatches, ReplayBatches
-from tests.stress.synthetic import clip, crops
+from tests.stress.synthetic import clip, crops, sides
 from tests.stress.test_data_layouts import _entry, _out
 from tests.stress.test_data_layouts_hostile import _refused
 
@@ -120,8 +120,7 @@ def _with_masks(data: list[Crops]) -> list[Crops]:
 
 def test_batches_bring_exact_masks_zeros_for_reals_and_nan_where_nobody_knows():
     known, unknown = _with_masks(crops(4, artefact=0)), crops(4, artefact=0, seed=1)
-    sides = [[[c for c in data if c.clip.label == label] for label in (0, 1)] for data in (known, unknown)]
-    draw = [BalancedBatches(*side, 8, np.random.default_rng(0), masks=True) for side in sides]
+    draw = [BalancedBatches(*sides(data), 8, np.random.default_rng(0), masks=True) for data in (known, unknown)]
     batch = draw[0].draw()
     assert batch.masks.dtype == np.float32
     assert (batch.masks[batch.labels == 1] == np.repeat([1, 0], 16)).all()
@@ -129,19 +128,18 @@ def test_batches_bring_exact_masks_zeros_for_reals_and_nan_where_nobody_knows():
     both = ReplayBatches(draw[0], draw[1]).draw()
     assert np.isnan(both.masks[8:][both.labels[8:] == 1]).all()
     assert (both.masks[8:][both.labels[8:] == 0] == 0).all()
-    assert BalancedBatches(*sides[0], 8, np.random.default_rng(0)).draw().masks is None
+    assert BalancedBatches(*sides(known), 8, np.random.default_rng(0)).draw().masks is None
 
 
 def test_the_part_of_the_face_that_is_asked_for_comes_from_the_landmarks():
     data = [dataclasses.replace(c, landmarks=np.full((6, 4, 2), 3, np.float32)) for c in crops(2, artefact=0)]
-    sides = [[c for c in data if c.clip.label == label] for label in (0, 1)]
     asked = []
 
     def region(points, side):
         asked.append((points.shape, side))
         return np.ones((side, side), np.float32)
 
-    batch = BalancedBatches(*sides, 4, np.random.default_rng(0), region=region).draw()
+    batch = BalancedBatches(*sides(data), 4, np.random.default_rng(0), region=region).draw()
     assert batch.regions.shape == (4, 32, 32)
     assert asked == [((4, 2), 32)] * 4
 
@@ -165,9 +163,9 @@ def test_maps_move_with_the_picture_and_the_picture_does_not_notice_them():
 
 
 def test_a_recipe_varies_masks_and_regions_like_the_pictures():
-    sides = [[c for c in _with_masks(crops(4, artefact=0)) if c.clip.label == label] for label in (0, 1)]
+    data = sides(_with_masks(crops(4, artefact=0)))
     region = lambda points, side: np.repeat([1, 0], side // 2).astype(np.float32)[None].repeat(side, 0)  # noqa: E731
-    batch = BalancedBatches(*sides, 8, np.random.default_rng(0), masks=True, region=region).draw()
+    batch = BalancedBatches(*data, 8, np.random.default_rng(0), masks=True, region=region).draw()
     varied = Recipe().vary(batch, np.random.default_rng(1))
     fakes = batch.labels == 1
     np.testing.assert_array_equal(varied.masks[fakes], varied.regions[fakes])

@@ -18,6 +18,7 @@ from stress.gather import gather
 from stress.matrix import parse_dataset, run_matrix
 from stress.report.gallery import gallery
 from tests.stress.standin import Card, StandIn, quiet
+from tests.stress.synthetic import WholePicture
 
 PEOPLE = 8
 QUICK = ExperimentSettings(resamples=100, finetune=False)
@@ -28,21 +29,6 @@ class CutCard(Card):
     input_size: int = 24
     crop_margin: float = 1.0
     alignment: str = "box"
-
-
-class WholePicture:
-    """A landmark backend for which every picture that is not dark is one face, edge to edge."""
-
-    def __init__(self):
-        self.calls = 0
-
-    def detect(self, image):
-        self.calls += 1
-        height, width = image.shape[:2]
-        return [np.array([[0, 0, 0], [width, height, 0]], np.float32)] if image.mean() > 20 else []
-
-    def close(self):
-        pass
 
 
 @pytest.fixture

@@ -11,8 +11,7 @@ from sklearn.metrics import roc_auc_score
 
 from faceswap_hq.errors import UserError
 from stress.cli import main
-from stress.data.crops import Crops
-from stress.detectors import Detector, load_detector, new_detector, save_detector
+from stress.detectors import load_detector, new_detector, save_detector
 from stress.evaluation.metrics import youden_threshold
 from stress.evaluation.scoring import score
 from stress.training import Recipe, TrainSettings, train
@@ -24,30 +23,12 @@ from stress.training.recipe import frames_of
 from stress.training.recipes import make_recipe
 from stress.training.recipes.frequency_mask import FrequencyMask, published
 from stress.training.recipes.masks import BANDS, MODES
-from tests.stress.synthetic import crops
+from tests.stress.synthetic import crops, sides, small_detector
 
 FAST = TrainSettings(epochs=5, batch=16, lr=3e-3)
 EVERY = [
     FrequencyMask(kind="frequency", band=band, mode=mode) for band in BANDS for mode in MODES
 ] + [FrequencyMask(kind=kind, mode=mode) for kind in ("pixel", "patch") for mode in MODES]
-
-
-@pytest.fixture(autouse=True)
-def _one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
-def detector(size: int = 32) -> Detector:
-    made = new_detector("small_cnn", device="cpu")
-    made.card = dataclasses.replace(made.card, input_size=size)
-    return made
-
-
-def sides(data: list[Crops]) -> tuple[list[Crops], list[Crops]]:
-    return [c for c in data if c.clip.label == 0], [c for c in data if c.clip.label == 1]
 
 
 def batch(count: int = 6, size: int = 48) -> Batch:
@@ -130,7 +111,7 @@ def test_options_that_are_not_possible_are_the_users_to_mend(options: dict[str, 
 
 @pytest.mark.parametrize("options", [{}, {"mode": "faithful"}, {"kind": "patch"}])
 def test_an_artefact_is_learned_through_masks(options: dict[str, str]) -> None:
-    start, epochs = detector(), list[Epoch]()
+    start, epochs = small_detector(), list[Epoch]()
     recipe = make_recipe("frequency-mask", options)
     trained = train(start, *sides(crops(12, artefact=20)), FAST, recipe=recipe, on_epoch=epochs.append)
     table = score(trained, crops(10, artefact=20, seed=5))
@@ -145,7 +126,7 @@ def test_the_epoch_is_chosen_by_masked_faces_in_faithful_only_and_the_threshold_
     settings = dataclasses.replace(FAST, epochs=1)
     epochs: list[Epoch] = []
     trained = train(
-        detector(), *sides(data), settings, recipe=FrequencyMask(mode=mode, ratio=0.5), on_epoch=epochs.append
+        small_detector(), *sides(data), settings, recipe=FrequencyMask(mode=mode, ratio=0.5), on_epoch=epochs.append
     )
     ordered = [*sides(data)[0], *sides(data)[1]]
     images, labels = frames_of(hold_out(ordered, settings.validation, settings.seed).validation, 1024)
@@ -159,7 +140,7 @@ def test_the_epoch_is_chosen_by_masked_faces_in_faithful_only_and_the_threshold_
 def test_a_saved_detector_is_asked_about_whole_faces(tmp_path, monkeypatch) -> None:
     data = crops(6, artefact=20, frames=3)
     trained = train(
-        detector(), *sides(data), dataclasses.replace(FAST, epochs=1), recipe=FrequencyMask(mode="faithful")
+        small_detector(), *sides(data), dataclasses.replace(FAST, epochs=1), recipe=FrequencyMask(mode="faithful")
     )
     save_detector(trained, tmp_path / "d.pt")
 

@@ -15,7 +15,7 @@ from stress.detectors import load_detector, save_detector
 from stress.detectors.draft import write_draft
 from stress.detectors.zoo import build
 from stress.training import TrainSettings, train
-from tests.stress.synthetic import crops
+from tests.stress.synthetic import crops, sides
 
 REST = ["crop_margin=1.3", "alignment=box", "threshold=0.5", "threshold_source=none", "color_order=RGB"]
 FACES = np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3), np.uint8)
@@ -222,9 +222,8 @@ def test_a_transformers_folder_scores_as_the_model_does_and_can_be_fine_tuned(tm
     values = json.loads(write_draft(folder, REST)[0].read_text())
     assert values["architecture"] == "transformers:ViTForImageClassification"
     detector = load_detector(folder, device="cpu")
-    faces = crops(4, artefact=20, size=64)
-    split = [[item for item in faces if item.clip.label == label] for label in (0, 1)]
-    tuned = train(detector, *split, TrainSettings(epochs=1, batch=8, layers="last")).module.state_dict()
+    data = sides(crops(4, artefact=20, size=64))
+    tuned = train(detector, *data, TrainSettings(epochs=1, batch=8, layers="last")).module.state_dict()
     before = detector.module.state_dict()
     assert [name for name in before if not torch.equal(before[name], tuned[name])] == [
         "model.classifier.weight", "model.classifier.bias",

@@ -22,17 +22,9 @@ from stress.training.loop import _draws
 from stress.training.recipes import make_recipe
 from stress.training.recipes.face_parts import part_region
 from stress.training.recipes.locate_and_verify import cells_of, mixed, pseudo_labels
-from tests.stress.synthetic import clip
+from tests.stress.synthetic import clip, sides
 
 NAME = "locate-and-verify"
-
-
-@pytest.fixture(autouse=True)
-def _one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def squares(people: int, *, seed: int = 0, size: int = 64, frames: int = 4, masks: bool = True) -> list[Crops]:
@@ -59,10 +51,6 @@ def squares(people: int, *, seed: int = 0, size: int = 64, frames: int = 4, mask
                 )
             )
     return found
-
-
-def sides(data: list[Crops]) -> tuple[list[Crops], list[Crops]]:
-    return [c for c in data if c.clip.label == 0], [c for c in data if c.clip.label == 1]
 
 
 def small(side: int = 64) -> Detector:
@@ -271,7 +259,7 @@ def test_the_part_of_the_face_is_the_box_around_its_landmarks(count, lips):
     which = {478: "LIPS_OUTER", 68: "LIPS_OUTER_68"}[count]
     from faceswap_hq.faces import regions
 
-    every = [*getattr(regions, which), *(regions.LIPS_INNER_68 if count == 68 else ())]
+    every = [*getattr(regions, which), *(range(60, 68) if count == 68 else ())]
     points[[i for i in every if i not in lips]] = (150, 205)
     rows, columns = np.nonzero(part_region("mouth")(points, 299))
     assert (columns.min(), columns.max() + 1, rows.min(), rows.max() + 1) == (95, 185, 185, 225)

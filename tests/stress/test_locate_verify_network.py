@@ -25,14 +25,6 @@ from stress.detectors.zoo import build
 from stress.training.norms import refresh_norms
 
 
-@pytest.fixture(autouse=True)
-def _one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 def test_the_three_residual_filters():
     square, large, across = (kernel.tolist() for kernel in srm_kernels())
     assert [row[1:4] for row in square[1:4]] == [[-0.25, 0.5, -0.25], [0.5, -1.0, 0.5], [-0.25, 0.5, -0.25]]

@@ -1,4 +1,4 @@
-"""Metrics for weights of clips, against the plain ones for weights of observations."""
+"""Metrics for weights of clips, against those for weights of observations."""
 
 from __future__ import annotations
 
@@ -39,9 +39,12 @@ def drawn(found: Sample, clips: int, count: int, seed: int) -> np.ndarray:
 
 
 def plain(found: Sample, weights: np.ndarray) -> dict[str, np.ndarray]:
-    return metrics.evaluate(
-        found.scores, found.labels, found.thresholds, weights[:, found.clip], found.probabilities
-    )
+    """Every observation is a clip, with the weight of the one it is of."""
+    single = Sample(
+        scores=found.scores, labels=found.labels, clip=np.arange(len(found.clip)), thresholds=found.thresholds,
+        probabilities=found.probabilities,
+    )  # fmt: skip
+    return single.metrics(weights[:, found.clip])
 
 
 @settings(max_examples=40, deadline=None)
@@ -95,7 +98,7 @@ def table(seed: int, shift: float = 1.0):
 
 
 @pytest.mark.parametrize("level", ["video", "frame"])
-def test_estimates_are_those_of_the_plain_metrics(monkeypatch, level):
+def test_estimates_are_those_of_observations_weighed_one_by_one(monkeypatch, level):
     """The intervals too: the same draws, whichever way they are weighed."""
     tables = {"before": Condition(tables=(table(0),)), "after": Condition(tables=(table(1, 2.0), table(2, 2.0)))}
     people = {("stress", "d", i % 2, f"c{i}"): (f"p{i // 2}",) for i in range(16)}

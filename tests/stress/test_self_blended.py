@@ -26,14 +26,6 @@ from tests.stress.synthetic import clip, crops
 RECIPE = SelfBlended()
 
 
-@pytest.fixture(autouse=True)
-def _one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 def _reals(people: int, size: int = 64, frames: int = 4, seed: int = 0) -> list[Crops]:
     """Textured pictures, each with a face somewhere in its middle; sharp and noisy as a photograph."""
     rng = np.random.default_rng(seed)

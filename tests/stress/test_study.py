@@ -10,7 +10,6 @@ import shutil
 import cv2
 import numpy as np
 import pytest
-import torch
 import yaml
 
 from faceswap_hq.errors import UserError
@@ -24,30 +23,15 @@ from stress.study.models import Workshop
 from stress.study.people import divide
 from stress.study.settings import StudySettings, load_settings
 from stress.training import TrainSettings, train
-from tests.stress.synthetic import crops
+from tests.stress.synthetic import WholePicture, crops
 
 ARTEFACTS = {"one": 20, "two": 20, "three": 6}
 
 
-class _WholePicture:
-    """A landmark backend for which every picture is one face, edge to edge."""
-
-    def detect(self, image):
-        height, width = image.shape[:2]
-        return [np.array([[0, 0, 0], [width, height, 0]], np.float32)]
-
-    def close(self):
-        pass
-
-
 @pytest.fixture(autouse=True)
 def _backend(monkeypatch):
-    monkeypatch.setattr(landmarks, "open_backend", lambda *_, **__: _WholePicture())
+    monkeypatch.setattr(landmarks, "open_backend", lambda *_, **__: WholePicture())
     monkeypatch.setenv("COLUMNS", "200")
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ import torch
 from sklearn.metrics import roc_auc_score, roc_curve
 
 from stress.data.crops import Crops
-from stress.detectors import Detector, new_detector
+from stress.detectors import Detector
 from stress.detectors.zoo import build
 from stress.evaluation.metrics import youden_threshold
 from stress.evaluation.scoring import score
@@ -18,27 +18,9 @@ from stress.training.batches import AlternatingBatches, BalancedBatches, ReplayB
 from stress.training.freezing import freeze
 from stress.training.holdout import hold_out
 from stress.training.loop import _hold_out
-from tests.stress.synthetic import crops
+from tests.stress.synthetic import crops, sides, small_detector
 
 FAST = TrainSettings(epochs=5, batch=16, lr=3e-3)
-
-
-@pytest.fixture(autouse=True)
-def _one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
-def _small(seed: int = 0) -> Detector:
-    detector = new_detector("small_cnn", seed=seed, device="cpu")
-    detector.card = dataclasses.replace(detector.card, input_size=32)
-    return detector
-
-
-def _sides(data: list[Crops]) -> tuple[list[Crops], list[Crops]]:
-    return [c for c in data if c.clip.label == 0], [c for c in data if c.clip.label == 1]
 
 
 def _auc(detector: Detector, data: list[Crops]) -> float:
@@ -59,11 +41,11 @@ def _contrary(seed: int, people: int = 10) -> list[Crops]:
 
 def test_replay_keeps_what_fine_tuning_would_forget():
     old, old_unseen, new = crops(10, artefact=14), crops(8, artefact=14, seed=5), _contrary(1)
-    start = train(_small(), *_sides(old), FAST)
+    start = train(small_detector(), *sides(old), FAST)
     assert _auc(start, old_unseen) > 0.95
-    plain = train(start, *_sides(new), FAST)
+    plain = train(start, *sides(new), FAST)
     assert _auc(plain, old_unseen) < 0.6
-    replayed = train(start, *_sides(new), FAST, replay=old)
+    replayed = train(start, *sides(new), FAST, replay=old)
     assert _auc(replayed, old_unseen) > 0.8
     assert "clips of the old data" in replayed.card.training_data
 
@@ -81,7 +63,7 @@ def test_a_fake_stands_beside_the_stretch_it_was_made_from() -> None:
     """Several reals of one source clip, of other frames each: the fake names its own."""
     made = crops(6, artefact=0)
     made = [dataclasses.replace(item, clip=dataclasses.replace(item.clip, source_clip="same")) for item in made]
-    reals, fakes = _sides(made)
+    reals, fakes = sides(made)
     reals = [dataclasses.replace(item, images=np.full_like(item.images, i)) for i, item in enumerate(reals)]
     fakes = [
         dataclasses.replace(item, clip=dataclasses.replace(item.clip, id=f"f{i}", matched=reals[i].clip.id),
@@ -95,7 +77,7 @@ def test_a_fake_stands_beside_the_stretch_it_was_made_from() -> None:
 
 def test_replay_batches_are_half_old():
     old, new = crops(4, artefact=0), _contrary(1, people=4)
-    parts = [BalancedBatches(*_sides(data), 8, np.random.default_rng(0)) for data in (new, old)]
+    parts = [BalancedBatches(*sides(data), 8, np.random.default_rng(0)) for data in (new, old)]
     drawn = ReplayBatches(*parts).draw()
     images, labels = drawn.images, drawn.labels
     blue = (images[..., 2] == 255).all((1, 2))
@@ -105,7 +87,7 @@ def test_replay_batches_are_half_old():
 
 def test_old_and_new_batches_come_in_turn_and_whole():
     old, new = crops(4, artefact=0), _contrary(1, people=4)
-    parts = [BalancedBatches(*_sides(data), 8, np.random.default_rng(0)) for data in (new, old)]
+    parts = [BalancedBatches(*sides(data), 8, np.random.default_rng(0)) for data in (new, old)]
     batches = AlternatingBatches(*parts)
     assert batches.per_epoch == 2 * parts[0].per_epoch
     blue = [(batches.draw().images[..., 2] == 255).all() for _ in range(4)]
@@ -118,8 +100,8 @@ def test_alternating_replay_takes_whole_batches_of_each(monkeypatch):
     monkeypatch.setattr(Recipe, "draws", lambda self, *a: (drawn.append(a[2]), plain(self, *a))[1])
     old, new = crops(8, artefact=14), _contrary(1, people=8)
     settings = dataclasses.replace(FAST, epochs=1, batch=6, replay="alternating", validation=0.0)
-    train(_small(), *_sides(new), settings, replay=old)
-    train(_small(), *_sides(new), dataclasses.replace(settings, batch=8, replay="mixed"), replay=old)
+    train(small_detector(), *sides(new), settings, replay=old)
+    train(small_detector(), *sides(new), dataclasses.replace(settings, batch=8, replay="mixed"), replay=old)
     assert drawn == [6, 6, 4, 4]
     with pytest.raises(ValueError, match="replay"):
         dataclasses.replace(FAST, replay="shuffled")
@@ -128,8 +110,8 @@ def test_alternating_replay_takes_whole_batches_of_each(monkeypatch):
 def test_learns_an_artefact_that_is_there_and_finds_nothing_where_nothing_is():
     unseen = crops(10, artefact=14, seed=5)
     epochs = []
-    start = _small()
-    trained = train(start, *_sides(crops(14, artefact=14)), FAST, on_epoch=epochs.append)
+    start = small_detector()
+    trained = train(start, *sides(crops(14, artefact=14)), FAST, on_epoch=epochs.append)
     assert _auc(trained, unseen) > 0.95
     assert epochs[-1].loss < epochs[0].loss
     assert epochs[-1].validation_auc is not None
@@ -139,25 +121,25 @@ def test_learns_an_artefact_that_is_there_and_finds_nothing_where_nothing_is():
     assert "held out" in trained.card.threshold_source
     assert _auc(start, unseen) < 0.9, "the detector given was changed"
 
-    fooled = train(start, *_sides(crops(14, artefact=0)), dataclasses.replace(FAST, epochs=2))
+    fooled = train(start, *sides(crops(14, artefact=0)), dataclasses.replace(FAST, epochs=2))
     assert abs(_auc(fooled, crops(20, artefact=0, seed=6)) - 0.5) < 0.15
 
 
 def test_the_same_seed_gives_the_same_weights_and_another_does_not():
-    data = _sides(crops(6, artefact=14, frames=3))
+    data = sides(crops(6, artefact=14, frames=3))
     settings = dataclasses.replace(FAST, epochs=1, batch=8)
     torch.rand(3)  # the global generator's state must not matter
-    first = train(_small(), *data, settings).module.state_dict()
+    first = train(small_detector(), *data, settings).module.state_dict()
     torch.rand(5)
-    again = train(_small(), *data, settings).module.state_dict()
-    other = train(_small(), *data, dataclasses.replace(settings, seed=1)).module.state_dict()
+    again = train(small_detector(), *data, settings).module.state_dict()
+    other = train(small_detector(), *data, dataclasses.replace(settings, seed=1)).module.state_dict()
     assert all(torch.equal(first[name], again[name]) for name in first)
     assert not torch.equal(first["head.weight"], other["head.weight"])
 
 
 def test_fine_tuning_the_last_layer_moves_nothing_else():
-    start = _small()
-    trained = train(start, *_sides(crops(6, artefact=14, frames=3)), dataclasses.replace(FAST, epochs=1, layers="last"))
+    start = small_detector()
+    trained = train(start, *sides(crops(6, artefact=14, frames=3)), dataclasses.replace(FAST, epochs=1, layers="last"))
     before, after = start.module.state_dict(), trained.module.state_dict()
     changed = {name for name in before if not torch.equal(before[name], after[name])}
     assert changed == {"head.weight", "head.bias"}  # batch-norm statistics included in what stays
@@ -181,7 +163,7 @@ def test_freezing_counts_weight_layers_from_the_end(architecture):
 
 def test_without_people_to_hold_out_the_old_threshold_stays_and_the_card_says_so():
     data = crops(2, artefact=14, frames=2)
-    trained = train(_small(), *_sides(data), dataclasses.replace(FAST, epochs=1, batch=4))
+    trained = train(small_detector(), *sides(data), dataclasses.replace(FAST, epochs=1, batch=4))
     assert trained.card.threshold == 0.5
     assert "kept" in trained.card.threshold_source
 
@@ -190,7 +172,7 @@ def test_after_a_few_steps_batch_norm_statistics_are_those_of_the_faces():
     """Running averages would still hold 0.9 ** 12 = 28 % of their initial variance of 1."""
     data = crops(4, artefact=14)
     settings = dataclasses.replace(FAST, epochs=4, augment=False, validation=0.0)
-    trained = train(_small(), *_sides(data), settings)
+    trained = train(small_detector(), *sides(data), settings)
     with torch.inference_mode():
         x = trained.inputs(np.concatenate([item.images for item in data]))
         residual = x - torch.nn.functional.avg_pool2d(x, 3, 1, 1, count_include_pad=False)
@@ -203,7 +185,7 @@ def test_after_a_few_steps_batch_norm_statistics_are_those_of_the_faces():
 def test_minutes_end_the_training():
     settings = dataclasses.replace(FAST, epochs=None, minutes=0.01, batch=4)
     epochs = []
-    train(_small(), *_sides(crops(4, artefact=14, frames=2)), settings, on_epoch=epochs.append)
+    train(small_detector(), *sides(crops(4, artefact=14, frames=2)), settings, on_epoch=epochs.append)
     assert epochs[-1].seconds < 5
 
 
@@ -227,7 +209,7 @@ def test_batches_are_half_fake_see_every_clip_and_pair_frames():
         item.images[:] = item.images[:1] * 0
         item.images[:, 0, 0, 0] = int(item.clip.id.split("p")[1])
         item.images[:, 0, 0, 1] = item.frames
-    reals, fakes = _sides(data)
+    reals, fakes = sides(data)
     batches = BalancedBatches(reals, fakes[:3], 8, np.random.default_rng(0))
     assert batches.per_epoch == 5  # 20 reals, 4 a batch
     seen = set()

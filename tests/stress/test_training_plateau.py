@@ -13,7 +13,7 @@ from stress.detectors import Detector, new_detector
 from stress.training import Recipe, TrainSettings, train
 from stress.training.loop import Epoch
 from stress.training.recipe import Learner
-from tests.stress.synthetic import crops
+from tests.stress.synthetic import crops, sides
 
 PLATEAU = TrainSettings(
     epochs=20, batch=8, lr=1.0, schedule="plateau", step_factor=0.1, step_drops=2, patience=2, warmup=0
@@ -58,13 +58,11 @@ def run(script: list[float], settings: TrainSettings = PLATEAU) -> tuple[list[fl
         def learner(self, detector, settings):
             return Scripted(detector, settings, script, rates)
 
-    start = new_detector("small_cnn", device="cpu")
-    start.card = dataclasses.replace(start.card, input_size=8)
+    start = new_detector("small_cnn", device="cpu", input_size=8)
     start.module = Constant()
-    data = crops(8, artefact=0, size=8, frames=1)
-    fakes, reals = ([item for item in data if item.clip.label == label] for label in (1, 0))
+    data = sides(crops(8, artefact=0, size=8, frames=1))
     epochs: list[Epoch] = []
-    trained = train(start, reals, fakes, settings, recipe=Written(), on_epoch=epochs.append)
+    trained = train(start, *data, settings, recipe=Written(), on_epoch=epochs.append)
     assert len(epochs) == len(rates)
     assert all(epoch.validation_loss is not None for epoch in epochs) or settings.validation == 0
     return rates, trained

@@ -22,20 +22,16 @@ from stress.data.layouts import (
     manifest,
 )
 from stress.data.layouts.checking import shown, shown_path
-from stress.data.layouts.clip import FAKE, PICTURE_SUFFIXES, REAL, VIDEO_SUFFIXES, Clip, reals_of
-from stress.data.layouts.manifest import MANIFEST, MANIFEST_FORMAT, MANIFEST_VERSION, read_manifest
-from stress.data.layouts.source import SPLITS, Source, parse_source
+from stress.data.layouts.clip import FAKE, PICTURE_SUFFIXES, REAL, Clip, reals_of
+from stress.data.layouts.manifest import MANIFEST, read_manifest
+from stress.data.layouts.source import Source, parse_source
 
 __all__ = [
     "FAKE",
     "LAYOUTS",
     "MANIFEST",
-    "MANIFEST_FORMAT",
-    "MANIFEST_VERSION",
     "PICTURE_SUFFIXES",
     "REAL",
-    "SPLITS",
-    "VIDEO_SUFFIXES",
     "Clip",
     "Source",
     "is_manifest_folder",

@@ -60,11 +60,6 @@ def xception_from(inner: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     return renamed
 
 
-def xception_to(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """The other way: timm's names of Xception as DeepfakeBench's, with its prefix."""
-    return {_PREFIX + name.replace("fc.", "last_linear."): value for name, value in tensors.items()}
-
-
 def efficientnet_from(inner: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     """DeepfakeBench's names of EfficientNet-B4 as timm's."""
     ours = {theirs: name for theirs, name in name_map("b4").items() if not theirs.startswith("_fc.")}

@@ -77,12 +77,6 @@ def to_timm(tensors: dict[str, torch.Tensor], variant: str) -> dict[str, torch.T
     return {names.get(name, name): value for name, value in tensors.items()}
 
 
-def from_timm(tensors: dict[str, torch.Tensor], variant: str) -> dict[str, torch.Tensor]:
-    """The other way."""
-    names = {ours: theirs for theirs, ours in name_map(variant).items()}
-    return {names.get(name, name): value for name, value in tensors.items()}
-
-
 @functools.cache
 def name_map(variant: str) -> dict[str, str]:
     """Every name of EfficientNet-PyTorch's ``efficientnet-VARIANT`` with timm's; blocks are counted through there."""

@@ -65,8 +65,9 @@ BITRATE = ("bits_per_pixel", "keyframe_bits", "between_bits", "packet_spread")
 def file_facts(path: Path) -> FileFacts | None:
     """Read the facts of a video or picture; None for a folder, or what is neither.
 
-    Bits are those of the video's packets, not of the file: signed content credentials lie in the file as well, they
-    differ between a fake and its real by design, and no detector of pictures sees them.
+    Bits of a video are those of its packets, not of the file: signed content credentials lie in the file as well, they
+    differ between a fake and its real by design, and no detector of pictures sees them. Those of a picture are its
+    file's.
     """
     if not path.is_file():
         return None

@@ -1,7 +1,8 @@
 """Numbers that describe pictures outside their faces: colour, noise, borders, local texture, traces of a block codec.
 
-Everything is measured on luma and chroma of uint8 RGB pictures where ``outside`` is true, so that no number sees a
-face. A pair of clips is measured with one mask for both.
+Everything is measured on uint8 RGB pictures where ``outside`` is true, so that no number sees a face; only the
+outermost pixels (:func:`border_numbers`) count wherever the face is. A pair of clips is measured with one mask for
+both.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ _COEFFICIENTS = ((0, 1), (1, 0), (1, 1), (0, 2), (2, 0))  # of low frequency: th
 
 
 def planes(picture: Picture) -> tuple[Plane, Plane, Plane]:
-    """Luma and the two chroma differences of a (H, W, 3) uint8 RGB picture, float32 in 0-255 and about 128."""
+    """Luma, blue and red chroma (H, W) of a (H, W, 3) uint8 RGB picture, float32 in 0-255, chroma about 128."""
     y, cr, cb = np.moveaxis(cv2.cvtColor(picture, cv2.COLOR_RGB2YCrCb).astype(np.float32), -1, 0)
     return y, cb, cr
 
@@ -90,9 +91,10 @@ def texture_numbers(picture: Picture, outside: Mask) -> Numbers:
 def block_numbers(picture: Picture, outside: Mask) -> Numbers:
     """Traces of a block codec: steps at the 8- and 16-px grid, and what quantisation leaves in DCT coefficients.
 
-    Grid: mean step between neighbouring pixels that lie astride the grid over that of all others. Quantised once, a
-    coefficient's histogram has peaks at equal distances; twice, a pattern of gaps (A. C. Popescu and H. Farid, 2004).
-    We take the strongest period of the histogram and the share of small coefficients.
+    Grid: mean step between neighbouring pixels that lie astride the grid over that of neighbours within a block of
+    8 px, steps cut at 12. Quantised once, a coefficient's histogram has peaks at equal distances; twice, a pattern of
+    gaps (A. C. Popescu and H. Farid, 2004). We take the strongest period of the histogram and the share of small
+    coefficients.
     """
     y = planes(picture)[0]
     found: Numbers = {}
@@ -121,7 +123,7 @@ def block_numbers(picture: Picture, outside: Mask) -> Numbers:
 
 
 def _local_patterns(y: Plane) -> NDArray[np.int64]:
-    """(H - 2, W - 2) 0-8: uniform patterns by their ones, 9: all others. Grey levels within 1 count as equal."""
+    """(H - 2, W - 2) 0-8: uniform patterns by their ones, 9: all others. A neighbour brighter by 1 counts."""
     height, width = y.shape
     ring = ((0, 0), (0, 1), (0, 2), (1, 2), (2, 2), (2, 1), (2, 0), (1, 0))
     centre = y[1:-1, 1:-1] + 1
@@ -149,7 +151,7 @@ def _band(low: int, high: int) -> Mask:
 
 
 def _periodicity(values: Plane) -> float:
-    """Strength of the strongest period (2 to 16 levels) in the histogram of the values within 64, over the mean."""
+    """Strength of the strongest period (2 to 16) in the histogram of the values within 64, over their number's root."""
     counts = np.histogram(values, bins=np.arange(-64.25, 64.5, 0.5))[0].astype(np.float64)
     if not counts.sum():
         return float("nan")

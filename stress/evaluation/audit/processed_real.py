@@ -102,8 +102,8 @@ def from_videos(
 ) -> dict[str, Any]:
     """:func:`processed_real` from tables of videos, one phase of each.
 
-    After fine-tuning, controls are to be scored as base clips are (``base=controls`` of
-    :func:`stress.evaluation.out_of_fold.fine_tune`): by detectors that saw neither their people nor their footage.
+    After fine-tuning, controls are to be scored by detectors that saw neither their people nor their footage, as
+    :attr:`stress.evaluation.out_of_fold.Material.others` are.
 
     Args:
         controls: :func:`stress.evaluation.metrics.to_videos` of the controls' scores.

@@ -50,9 +50,10 @@ def audit(
 
     Returns:
         JSON-able: ``features`` (name, label, medians, auc, p, p_corrected, flag, enough), ``probes`` (see
-        :func:`stress.evaluation.audit.probes.run_probes`; with p_corrected, flag), ``codecs``, ``unmatched_fakes``,
-        ``people_in_base``, ``compared``, ``names`` (sentences or None), ``shuffled`` and ``processed_real`` (None until
-        somebody measures them), ``suspect``, ``notes``, and ``warnings``, sentences for the person.
+        :func:`stress.evaluation.audit.probes.run_probes`; with p_corrected, flag), ``codecs``, ``limit`` and ``level``
+        (of p_corrected), ``unmatched_fakes``, ``people_in_base``, ``compared``, ``names`` (sentences or None),
+        ``shuffled`` and ``processed_real`` (None until somebody measures them), ``suspect``, ``notes``, and
+        ``warnings``, sentences for the person.
     """
     sources = {item.clip.source_clip for item in fakes}
     matched = [item for item in reals if item.clip.source_clip in sources]

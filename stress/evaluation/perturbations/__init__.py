@@ -1,7 +1,6 @@
 """What is done to clips before a detector sees them: published perturbations, and what sharing a video does to it."""
 
 from stress.evaluation.perturbations.catalogue import (
-    LEVELS,
     MODES,
     ClipKey,
     Perturbation,
@@ -11,4 +10,4 @@ from stress.evaluation.perturbations.catalogue import (
     select,
 )
 
-__all__ = ["LEVELS", "MODES", "ClipKey", "Perturbation", "catalogue", "needs_time", "parse_levels", "select"]
+__all__ = ["MODES", "ClipKey", "Perturbation", "catalogue", "needs_time", "parse_levels", "select"]

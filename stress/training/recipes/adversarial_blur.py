@@ -17,6 +17,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from stress.checks import require
 from stress.detectors.detector import Detector
 from stress.training.adversary.attacks import MODES, blur_by_gradient, signed_steps
 from stress.training.adversary.diff_augment import diff_augment
@@ -103,9 +104,7 @@ class AdversarialBlur(Recipe):
             "step": self.step is None or self.step > 0,
             "mode": self.mode in MODES,
         }
-        for name, fine in checks.items():
-            if not fine:
-                raise ValueError(f"{name} = {getattr(self, name)!r} is not possible")
+        require(self, checks)
 
     def learner(self, detector: Detector, settings: TrainSettings) -> Learner:
         """What takes the steps."""

@@ -16,6 +16,7 @@ import torch
 from torch.nn import functional as F
 
 from faceswap_hq.errors import UserError
+from stress.checks import require
 from stress.data.crops import Crops
 from stress.detectors.detector import Detector, fake_logit
 from stress.detectors.locate_verify.blocks import pooled
@@ -67,9 +68,7 @@ class LocateAndVerify(Recipe):
             "part": self.part in PARTS,
             "real_epochs": self.real_epochs >= 0,
         }
-        for name, fine in checks.items():
-            if not fine:
-                raise ValueError(f"{name} = {getattr(self, name)!r} is not possible")
+        require(self, checks)
 
     def draws(self, real: Sequence[Crops], fake: Sequence[Crops], size: int, generator: np.random.Generator) -> Draws:
         """See :meth:`stress.training.recipe.Recipe.draws`.

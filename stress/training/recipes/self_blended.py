@@ -14,6 +14,7 @@ import numpy as np
 from blending.hulls import POINTS
 from faceswap_hq.errors import UserError
 from stress.api import FaceCrop
+from stress.checks import require
 from stress.data.crops import Crops, CropSettings
 from stress.data.layouts import REAL
 from stress.detectors.detector import Detector
@@ -52,9 +53,7 @@ class SelfBlended(Recipe):
 
     def __post_init__(self) -> None:
         checks = {"mode": self.mode in MODES, "rho": self.rho >= 0, "room": 1 <= self.room <= 2}
-        for name, fine in checks.items():
-            if not fine:
-                raise ValueError(f"{name} = {getattr(self, name)!r} is not possible")
+        require(self, checks)
 
     def crop_settings(self, card: CropSettings) -> CropSettings:
         """The card's crop with room around it, in as many pixels more."""
