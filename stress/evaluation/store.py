@@ -92,7 +92,8 @@ class FoldStore:
     def _digest(self, item: Crops) -> str:
         if id(item) not in self._digests:
             clip = item.clip
-            name = [clip.dataset, clip.id, clip.label, list(clip.people), clip.source_clip, clip.method]
+            name = [clip.dataset, clip.id, clip.label, list(clip.people), clip.source_clip, clip.method,
+                    clip.matched]  # fmt: skip
             digest = hashlib.blake2b(json.dumps(name).encode(), digest_size=16)
             digest.update(item.frames.tobytes())
             digest.update(item.images.tobytes())

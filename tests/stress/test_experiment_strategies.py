@@ -117,3 +117,5 @@ def test_what_was_fine_tuned_is_not_fine_tuned_again(tmp_path) -> None:
     assert once(StandIn(card=Card(sha256="1" * 64)))[1] == 4  # another detector
     assert once(settings=replace(QUICK, training=TrainSettings(epochs=3)))[1] == 4  # other settings
     assert once(StandIn(card=Card(sha256=None)))[1] == 4  # a detector without a checksum
+    fakes[0] = replace(fakes[0], clip=replace(fakes[0].clip, matched="another real"))
+    assert once()[1] == 4  # batches are made of other pairs

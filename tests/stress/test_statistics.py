@@ -236,10 +236,10 @@ def test_ratios_only_of_what_is_surely_there() -> None:
 
 def test_small_sample_factor_is_students() -> None:
     for people in (4, 5, 8, 20, 100):
-        for confidence in (0.9, 0.95):
+        for confidence in (0.9, 0.95, 0.99):
             t, z = stats.t.ppf((1 + confidence) / 2, people - 1), stats.norm.ppf((1 + confidence) / 2)
             expected = np.sqrt(people / (people - 1)) * t / z
-            assert small_sample(people, confidence) == pytest.approx(expected, rel=0.01)
+            assert small_sample(people, confidence) == pytest.approx(expected)
 
 
 def test_as_dict_is_for_json() -> None:

@@ -15,7 +15,7 @@ from stress.data.layouts import Clip
 from stress.evaluation.audit.container import FileFacts
 from stress.evaluation.audit.pairs import Pairs
 
-_SHARE = 0.9  # of one side that has what at most a tenth of the other has
+_SHARE, _RARE = 0.9, 0.1  # of one side that has what at most so many of the other have
 
 CREDENTIALS = (
     "Content credentials mark fakes as fakes by design and lie in the files and beside them. Detectors here are shown "
@@ -140,7 +140,7 @@ def _apart(verb: str, counts: Sequence[Counter[str]], sizes: Sequence[int]) -> s
     found = []
     for value in sorted({*counts[0], *counts[1]}):
         shares = counts[0][value] / sizes[0], counts[1][value] / sizes[1]
-        if max(shares) >= _SHARE and min(shares) <= 1 - _SHARE:
+        if max(shares) >= _SHARE and min(shares) <= _RARE:
             side = "fakes" if shares[0] > shares[1] else "reals"
             found.append(f"{side} {verb} {value!r}")
     if len(found) > 4:
