@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from faceswap_hq import __version__
 from faceswap_hq.console import run_app, say, warn
 from faceswap_hq.errors import UserError
 from faceswap_hq.options import Address, EngineName, TaskNeeds
@@ -18,7 +19,11 @@ if TYPE_CHECKING:  # torch and pandas are heavy; --help is to be quick
     from stress.evaluation.perturbations import Perturbation
     from stress.experiment import ExperimentSettings
 
-app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+app = typer.Typer(
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
 app.command()(train)
 app.command()(study)
 
@@ -80,8 +85,12 @@ def stress(
     ignore_gate: IgnoreGate = False,
     device: Device = "auto",
     trust_code: TrustCode = False,
+    version: Annotated[bool, typer.Option("--version", help="Print the version and leave.", is_eager=True)] = False,
 ) -> None:
     """Measure how a detector does on good fakes: before, after fine-tuning, drop, recovery, forgetting."""
+    if version:
+        say(__version__)
+        raise typer.Exit
     if context.invoked_subcommand is not None:
         return
     if detector is None and fakes is None:

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 import stress
-from faceswap_hq import provenance
+from faceswap_hq import __version__, provenance
 from faceswap_hq.faces import landmarks
 from stress.cli import main
 from stress.detectors import load_detector, new_detector, save_detector
@@ -207,6 +207,13 @@ def test_card_writes_a_draft_and_fills_it_in(tmp_path, capsys):
     assert main(["card", str(path), *settings]) == 0
     assert "Fill in" not in capsys.readouterr().out
     assert load_detector(path, device="cpu").card.fake_index == 0
+
+
+def test_it_says_its_version_and_h_is_help(capsys):
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out == f"{__version__}\n"
+    for command in ([], ["card"], ["matrix"], ["robustness"], ["study"], ["train"]):
+        assert main([*command, "-h"]) == 0
 
 
 def _without_card(folder):
