@@ -102,6 +102,8 @@ def stress(
         raise typer.BadParameter("--quick is one seed; leave it or --seeds away")
     if not finetune and (strategies or quick or seeds != 3):
         raise typer.BadParameter("--no-finetune leaves nothing for --strategies, --seeds and --quick")
+    if not perturb and (levels, mode) != ("1-5", "corrected"):
+        raise typer.BadParameter("--levels and --mode are of the perturbations; add --perturb")
     settings = _settings(
         seed=seed, finetune=finetune, video_score=video_score, gate=not ignore_gate, gate_tolerance=gate_tolerance,
         seeds=1 if quick else seeds, shuffles=0 if quick else 1,

@@ -99,7 +99,8 @@ class ExperimentSettings:
         }
         for name, fine in checks.items():
             if not fine:
-                raise ValueError(f"{name} = {getattr(self, name)!r} is out of range")
+                known = f"; known: {', '.join(VIDEO_SCORES)}" if name == "video_score" else ""
+                raise ValueError(f"{name} = {getattr(self, name)!r} is out of range{known}")
 
     @property
     def bootstrap(self) -> Bootstrap:

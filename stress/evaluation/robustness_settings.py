@@ -44,4 +44,6 @@ class RobustnessSettings:
         }
         for name, fine in checks.items():
             if not fine:
-                raise ValueError(f"{name} = {getattr(self, name)!r} is out of range")
+                choices = {"mode": MODES, "faces": FACES, "video_score": tuple(VIDEO_SCORES)}.get(name, ())
+                known = f"; known: {', '.join(choices)}" if choices else ""
+                raise ValueError(f"{name} = {getattr(self, name)!r} is out of range{known}")

@@ -99,7 +99,11 @@ class StudySettings:
         }
         for name, fine in checks.items():
             if not fine:
-                raise ValueError(f"{name} = {getattr(self, name)!r} is not possible")
+                choices = {
+                    "parts": PARTS, "mode": MODES, "approaches": APPROACHES, "video_score": tuple(VIDEO_SCORES),
+                }.get(name, ())  # fmt: skip
+                known = f"; known: {', '.join(choices)}" if choices else ""
+                raise ValueError(f"{name} = {getattr(self, name)!r} is not possible{known}")
 
     @property
     def bootstrap(self) -> Bootstrap:

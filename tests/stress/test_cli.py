@@ -148,7 +148,8 @@ def test_the_card_may_name_the_detectors_own_data_and_what_it_reaches_there(tmp_
 
 
 def test_options_that_would_do_nothing_are_refused(tmp_path, capsys):
-    for more in ("--no-finetune --seeds 2", "--quick --seeds 2", "--perturb MIX --levels 5", "--perturb GB --levels 9"):
+    for more in ("--no-finetune --seeds 2", "--quick --seeds 2", "--perturb MIX --levels 5", "--perturb GB --levels 9",
+                 "--levels 1", "--mode faithful"):  # fmt: skip
         assert main(["--detector", "d", "--fakes", "f", *more.split()]) == 2, more
     assert main(["matrix", "--detectors", ",", "--datasets", "x"]) == 2
     assert main(["matrix", "--detectors", "a", "--datasets", "x", "--seeds", "2"]) == 2
@@ -236,6 +237,9 @@ def _without_card(folder):
         (lambda d: _detector(d / "d.pt"), "--detector d.pt", "--fakes"),
         (lambda d: None, "--fakes data", "--detector"),
         (lambda d: None, "--detectr x", "No such option"),
+        (lambda d: None, "--detector d.pt --fakes data --video-score worst", "top-quarter"),
+        (lambda d: None, "robustness --detector d.pt --fakes data --faces wild", "clean, again"),
+        (lambda d: None, "train --real data --fake data --set needs_fakes=true -o out.pt", "unknown setting"),
         (lambda d: None, "train --real data --fake data -o out.pt --arch resnet51", "resnet50"),
         (lambda d: None, "train --real data --fake data -o data", "data is a directory"),
         (lambda d: None, "train --real data --fake data -o out.pt --batch 3", "batch"),
