@@ -75,6 +75,11 @@ def curate(
         return
     if cast is None:
         raise UserError("CAST_DIR is missing.", "faceswap-hq curate CAST_DIR -o OUTPUT; without it only with --apply.")
+    if output.resolve().is_relative_to(cast.resolve()):
+        raise UserError(
+            f"{output} lies in {cast}, where it would be taken for one of the people.",
+            "Choose a directory beside it with -o.",
+        )
     # Consent before anything heavy is loaded, and before anything is written
     read_consent(cast, [facesets.person_name(path) for path in facesets.members(cast)])
     if model is not None and (preset is not None or steps is not None or minutes is not None):

@@ -250,6 +250,14 @@ class TestCommand:
         assert "ben:\n" in err
         assert not (cast.parent / "new").exists()
 
+    @pytest.mark.parametrize("place", [".", "fakes", "deep/../fakes"])
+    def test_what_is_made_does_not_become_one_of_the_people(self, cast, run, place):
+        before = tree(cast.parent)
+        code, _, err = run("curate", cast, "-o", cast / place, "--plan")
+        assert code == 2
+        assert "would be taken for one of the people" in err
+        assert tree(cast.parent) == before
+
     def test_a_plan_renders_nothing(self, cast, run, counted):
         code, out, _ = run(
             "curate", cast, "-o", cast.parent / "new", "--plan", "--preset", cast.parent / "small.yaml", "--steps", 5
