@@ -126,7 +126,9 @@ def read_yaml(path: str | Path) -> Any:
     except FileNotFoundError:
         raise UserError(f"{path} is missing.") from None
     except (yaml.YAMLError, ValueError, OSError, RecursionError) as error:
-        raise UserError(f"{path} cannot be read as YAML: {error}.") from error
+        mark = getattr(error, "problem_mark", None)
+        what = error if mark is None else f"line {mark.line + 1}, column {mark.column + 1}: {error.problem}"
+        raise UserError(f"{path} cannot be read as YAML: {' '.join(str(what).split())}.") from error
 
 
 def sha256_file(path: str | Path) -> str:
