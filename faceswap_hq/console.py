@@ -90,7 +90,7 @@ def training_progress(budget: Any) -> Iterator[Callable[..., None]]:
     """
     total = budget.steps or round(60 * budget.minutes)
     with progress("training", total, unit="steps" if budget.steps else "seconds") as advance:
-        done = 0.0
+        done = 0
 
         def report(now: Any, share: float, losses: dict[str, float], speed: float) -> None:
             nonlocal done
