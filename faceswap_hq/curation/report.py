@@ -147,7 +147,9 @@ def plan_lines(pairs: Sequence[Pair], frames: int, stages: Mapping[str, float]) 
     for (verdict, why), names in sorted(groups.items()):
         more = len(names) - _NAMED
         who = ", ".join(names[:_NAMED]) + (f" and {more} more" if more > 0 else "")
-        lines.append(f"  {verdict}: {f'all {len(names)} pairs' if more > 0 and len(names) == len(pairs) else who} ({why})")
+        if more > 0 and len(names) == len(pairs):
+            who = f"all {len(names)} pairs"
+        lines.append(f"  {verdict}: {who} ({why})")
     lines.append("  glasses, beards and hair are not known beforehand: look, or let the scores tell")
     parts = ", ".join(f"{stage} {estimate.spoken(value)}" for stage, value in stages.items() if value)
     total = estimate.spoken(sum(stages.values()))
