@@ -102,6 +102,16 @@ def training_progress(budget: Any) -> Iterator[Callable[..., None]]:
         yield report
 
 
+@contextlib.contextmanager
+def resumable() -> Iterator[None]:
+    """Around work of which finished parts are kept: whoever stops it is told how to go on."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        err.print("What is finished is kept: run the same command again to go on.", markup=False)
+        raise
+
+
 def guarded(command: Callable[[], Any]) -> int:
     """Run a command; turn what a user can cause into a message and an exit code, never a traceback.
 

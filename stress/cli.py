@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from faceswap_hq import __version__
-from faceswap_hq.console import run_app, say, warn
+from faceswap_hq.console import resumable, run_app, say, warn
 from faceswap_hq.errors import UserError
 from faceswap_hq.options import Address, EngineName, TaskNeeds
 from stress.cli_study import study
@@ -128,11 +128,12 @@ def stress(
     found = gather(
         model.card, fakes, reals, base=base, ladder=ladder, frames=frames_per_clip, keep=finetune, warn=warn
     )
-    outcome = run(
-        model, found.fakes, found.reals, found.base or None, settings,
-        rungs=found.rungs, controls=found.controls, store=FoldStore(output / "fine-tunings"),
-        keep_detectors=bool(wanted), say=say,
-    )  # fmt: skip
+    with resumable():
+        outcome = run(
+            model, found.fakes, found.reals, found.base or None, settings,
+            rungs=found.rungs, controls=found.controls, store=FoldStore(output / "fine-tunings"),
+            keep_detectors=bool(wanted), say=say,
+        )  # fmt: skip
     if wanted:
         from stress.evaluation.robustness_settings import RobustnessSettings
         from stress.robustness import add_robustness
@@ -198,7 +199,7 @@ def matrix(
     sets = [parse_dataset(text) for text in datasets]
     folders = (output if output.is_dir() else output.parent, places.cache_dir())
     tools = Tools(say=say, warn=warn, device=device)
-    with open_engine(engine, tools, address=address, needs=needs or (), folders=folders) as where:
+    with resumable(), open_engine(engine, tools, address=address, needs=needs or (), folders=folders) as where:
         found = run_matrix(
             named, sets, output, settings, frames=frames_per_clip, base=base, warn=warn, say=say, engine=where
         )

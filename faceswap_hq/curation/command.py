@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from faceswap_hq.console import progress, say, training_progress, warn
+from faceswap_hq.console import progress, resumable, say, training_progress, warn
 from faceswap_hq.errors import UserError
 from faceswap_hq.options import Address, Backend, Device, EngineName, TaskNeeds
 
@@ -116,7 +116,8 @@ def curate(
             say(line)
         if plan:
             return
-        order = run(curation, tools, where)
+        with resumable():
+            order = run(curation, tools, where)
     for item in order:
         if not item.verdict.accepted:
             say(f"{item.id} is rejected: {'; '.join(item.verdict.reasons)}")

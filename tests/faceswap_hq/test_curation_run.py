@@ -277,6 +277,15 @@ class TestCommand:
         assert run("curate", cast, "-o", new, "--retrain-rounds", 0, *options)[0] == 0
         assert {"curation.yaml", "SHA256SUMS"} <= set(published(new))
 
+    def test_who_stops_it_is_told_how_to_go_on(self, cast, run, monkeypatch):
+        def stopped(*_):
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr("faceswap_hq.curation.run.run", stopped)
+        code, _, err = run("curate", cast, "-o", cast.parent / "new", "--preset", cast.parent / "small.yaml")
+        assert code == 130
+        assert "run the same command again" in err
+
     def test_with_a_model_given(self, cast, run, seams, trained):
         before = tree(trained)
         code, out, err = run(

@@ -281,6 +281,20 @@ def test_ctrl_c_in_training_leaves_no_file(tmp_path, capsys, monkeypatch):
     assert not list(tmp_path.glob("d.*"))
 
 
+@pytest.mark.parametrize("command", ["--detector d.pt --fakes data", "matrix --detectors d.pt --datasets data"])
+def test_who_stops_what_can_go_on_is_told_so(tmp_path, capsys, monkeypatch, command):
+    def stopped(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.chdir(tmp_path)
+    _write(tmp_path / "data", 2, 10)
+    _detector(tmp_path / "d.pt")
+    monkeypatch.setattr("stress.experiment.run", stopped)
+    monkeypatch.setattr("stress.matrix.run_matrix", stopped)
+    assert main(command.split()) == 130
+    assert "run the same command again" in capsys.readouterr().err
+
+
 def test_help_is_quick_because_nothing_heavy_is_imported():
     program = (
         "import sys; from stress.cli import main; code = main(['--help']); "
