@@ -11,6 +11,7 @@ import typer
 from faceswap_hq import __version__
 from faceswap_hq.console import resumable, run_app, say, warn
 from faceswap_hq.errors import UserError
+from faceswap_hq.files import check_writable
 from faceswap_hq.options import Address, EngineName, TaskNeeds
 from stress.cli_study import study
 from stress.cli_train import train
@@ -303,6 +304,7 @@ def _parts(values: list[str]) -> list[str]:
 def _check_output(output: Path) -> None:
     if output.exists() and not output.is_dir():
         raise UserError(f"{output} is a file; the results are a folder.", "Name another one with -o.")
+    check_writable(output)
 
 
 def main(arguments: list[str] | None = None) -> int:

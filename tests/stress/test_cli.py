@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -268,6 +269,24 @@ def test_what_a_user_can_cause_is_one_message_exit_code_2_and_no_file(
     assert message in text
     assert "Traceback" not in text
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*") if path.is_file()} == before
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "--detector d.pt --fakes data -o shut/r", "matrix --detectors d.pt --datasets data -o shut/m",
+        "robustness --detector d.pt --fakes data -o shut/deep/r", "train --real data --fake data -o shut/d.pt",
+        "study --datasets data --archs meso4 -o shut/s", "train --real data --fake data -o notes.txt/d.pt",
+    ],
+)  # fmt: skip
+def test_a_place_that_takes_no_results_is_refused_before_the_work(tmp_path, capsys, monkeypatch, command):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "shut").mkdir()
+    (tmp_path / "notes.txt").write_text("a file")
+    access = os.access  # (root may write into any folder, so the system's answer is put on)
+    monkeypatch.setattr(os, "access", lambda path, mode: Path(path).name != "shut" and access(path, mode))
+    assert main(command.split()) == 2
+    assert "cannot be written" in capsys.readouterr().err
 
 
 def test_ctrl_c_in_training_leaves_no_file(tmp_path, capsys, monkeypatch):
