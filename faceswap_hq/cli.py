@@ -44,14 +44,14 @@ def _frames(description: str, total: int | None) -> Any:
     return progress(description, total, unit="frames")
 
 
-def _say_report(report: Report) -> None:
+def _say_report(report: Report, chosen: int = 1) -> None:
     from faceswap_hq.extract import REASONS
 
     for line in report.warnings:
         warn(line)
     for source, people in report.people.items():
         if people > 1:
-            say(f"{source}: {people} people. Choose with --person N; see {report.contact_sheet}")
+            say(f"{source}: {people} people, number {chosen} taken. Choose with --person N; see {report.contact_sheet}")
     dropped = ", ".join(f"{n} {REASONS[reason]}" for reason, n in report.dropped.items()) or "none"
     without = f"{report.frames_without_face} of {report.frames} frames without a face"
     say(f"{report.kept} faces kept; sorted out: {dropped}; {without}")
@@ -73,13 +73,18 @@ def extract(
     """Find one person's faces, align them, sort out the bad ones, and write a faceset."""
     from faceswap_hq.extract import ExtractSettings
     from faceswap_hq.extract import extract as run
-    from faceswap_hq.faceset import SUFFIX
+    from faceswap_hq.faceset import SUFFIX, is_faceset, removed
     from faceswap_hq.facesets import person_name
 
     target = output or Path(person_name(source) + SUFFIX)
+    if is_faceset(target) and (gone := removed(target)):
+        raise UserError(
+            f"{target}: {gone} of its pictures were deleted by hand, and extracting again would bring them back.",
+            "Choose another faceset with -o, or delete this one first.",
+        )
     settings = ExtractSettings(person=person, size=size, every=every, backend=backend)
     report = run(source, target, settings, _frames)
-    _say_report(report)
+    _say_report(report, chosen=person)
     say(f"{target}: delete pictures from its faces/ folder to keep them out of training")
 
 

@@ -91,7 +91,7 @@ def training_progress(budget: Any) -> Iterator[Callable[..., None]]:
     """
     total = budget.steps or round(60 * budget.minutes)
     with progress("training", total, unit="steps" if budget.steps else "seconds") as advance:
-        done = 0.0
+        done = 0
 
         def report(now: Any, share: float, losses: dict[str, float], speed: float) -> None:
             nonlocal done
@@ -101,6 +101,16 @@ def training_progress(budget: Any) -> Iterator[Callable[..., None]]:
             done = amount
 
         yield report
+
+
+@contextlib.contextmanager
+def resumable() -> Iterator[None]:
+    """Around work of which finished parts are kept: whoever stops it is told how to go on."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        err.print("What is finished is kept: run the same command again to go on.", markup=False)
+        raise
 
 
 def guarded(command: Callable[[], Any]) -> int:

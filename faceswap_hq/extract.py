@@ -108,7 +108,10 @@ def sources_of(path: str | Path) -> list[Path]:
     videos = [p for p in found if p.suffix.lower() in VIDEO_SUFFIXES]
     pictures = [p for p in found if p.suffix.lower() in PICTURE_SUFFIXES]
     if not videos and not pictures:
-        raise UserError(f"{path} holds neither videos nor pictures.", f"Known endings: {' '.join(VIDEO_SUFFIXES)}")
+        raise UserError(
+            f"{path} holds neither videos nor pictures.",
+            f"Known endings: {' '.join((*VIDEO_SUFFIXES, *PICTURE_SUFFIXES))}",
+        )
     return videos or pictures
 
 
@@ -222,6 +225,8 @@ def _extract_into(work: Path, sources: list[Path], settings: ExtractSettings, pr
 
 def _raise_nothing(sources: list[Path], frames: int, dropped: Counter[str], warnings: list[str]) -> None:
     name = sources[0] if len(sources) == 1 else sources[0].parent
+    if not frames and warnings:  # pictures, none of which can be read
+        raise UserError(f"{name}: nothing in it can be read as a picture.", "Copy or download it again.")
     if dropped:
         reasons = ", ".join(f"{n} {REASONS[key]}" for key, n in dropped.items())
         raise UserError(

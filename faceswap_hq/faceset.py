@@ -165,6 +165,18 @@ def write_table(path: Path, rows: list[FaceRow]) -> None:
             writer.write_table(table(rows[start : start + 1000]))
 
 
+def removed(path: str | Path) -> int:
+    """How many pictures of a faceset a person has deleted; 0 where it cannot be read, all where none is left."""
+    import pandas as pd
+
+    path = Path(path)
+    try:
+        names = pd.read_parquet(path / "faces.parquet", columns=["file"]).file
+        return sum(not _inside(path, name).is_file() for name in names)
+    except (OSError, ValueError, TypeError, AttributeError, KeyError, UserError):
+        return 0
+
+
 def is_faceset(path: str | Path) -> bool:
     """Whether ``path`` is a directory with a ``faceset.yaml``."""
     return (Path(path) / "faceset.yaml").is_file()

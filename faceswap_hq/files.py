@@ -75,6 +75,25 @@ def atomic_path(target: str | Path) -> Iterator[Path]:
             temporary.unlink(missing_ok=True)
 
 
+def check_writable(target: str | Path) -> None:
+    """Refuse a target that could not be written, before long work is done for it; makes nothing.
+
+    Raises:
+        UserError: The folder that it would lie in, or the first one above that is there, is none or takes no files.
+    """
+    folder = Path(target).absolute()
+    while not folder.exists() and folder != folder.parent:
+        folder = folder.parent
+    if folder == Path(target).absolute() and not folder.is_dir():  # a file that is to be replaced
+        folder = folder.parent
+    if not folder.is_dir():
+        raise UserError(f"{target} cannot be written: {folder} is a file.", "Name another place with -o.")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise UserError(
+            f"{target} cannot be written: nothing may be put into {folder}.", "Name another place with -o."
+        )
+
+
 def umask() -> int:
     """The process's file mode mask."""
     value = os.umask(0)
@@ -140,7 +159,10 @@ def read_yaml(path: str | Path) -> Any:
     except FileNotFoundError:
         raise UserError(f"{path} is missing.") from None
     except (yaml.YAMLError, ValueError, OSError, RecursionError) as error:
-        raise UserError(f"{path} cannot be read as YAML: {error}.") from error
+        what: object = error
+        if isinstance(error, yaml.MarkedYAMLError) and (mark := error.problem_mark) is not None:
+            what = f"line {mark.line + 1}, column {mark.column + 1}: {error.problem}"
+        raise UserError(f"{path} cannot be read as YAML: {' '.join(str(what).split())}.") from error
 
 
 def sha256_file(path: str | Path) -> str:

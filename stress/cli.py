@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from faceswap_hq.console import run_app, say, warn
+from faceswap_hq import __version__
+from faceswap_hq.console import resumable, run_app, say, warn
 from faceswap_hq.errors import UserError
+from faceswap_hq.files import check_writable
 from faceswap_hq.options import Address, EngineName, TaskNeeds
 from stress.cli_study import study
 from stress.cli_train import train
@@ -18,7 +20,11 @@ if TYPE_CHECKING:  # torch and pandas are heavy; --help is to be quick
     from stress.evaluation.perturbations import Perturbation
     from stress.experiment import ExperimentSettings
 
-app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+app = typer.Typer(
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
 app.command()(train)
 app.command()(study)
 
@@ -80,8 +86,12 @@ def stress(
     ignore_gate: IgnoreGate = False,
     device: Device = "auto",
     trust_code: TrustCode = False,
+    version: Annotated[bool, typer.Option("--version", help="Print the version and leave.", is_eager=True)] = False,
 ) -> None:
     """Measure how a detector does on good fakes: before, after fine-tuning, drop, recovery, forgetting."""
+    if version:
+        say(__version__)
+        raise typer.Exit
     if context.invoked_subcommand is not None:
         return
     if detector is None and fakes is None:
@@ -93,6 +103,8 @@ def stress(
         raise typer.BadParameter("--quick is one seed; leave it or --seeds away")
     if not finetune and (strategies or quick or seeds != 3):
         raise typer.BadParameter("--no-finetune leaves nothing for --strategies, --seeds and --quick")
+    if not perturb and (levels, mode) != ("1-5", "corrected"):
+        raise typer.BadParameter("--levels and --mode are of the perturbations; add --perturb")
     settings = _settings(
         seed=seed, finetune=finetune, video_score=video_score, gate=not ignore_gate, gate_tolerance=gate_tolerance,
         seeds=1 if quick else seeds, shuffles=0 if quick else 1,
@@ -117,11 +129,12 @@ def stress(
     found = gather(
         model.card, fakes, reals, base=base, ladder=ladder, frames=frames_per_clip, keep=finetune, warn=warn
     )
-    outcome = run(
-        model, found.fakes, found.reals, found.base or None, settings,
-        rungs=found.rungs, controls=found.controls, store=FoldStore(output / "fine-tunings"),
-        keep_detectors=bool(wanted), say=say,
-    )  # fmt: skip
+    with resumable():
+        outcome = run(
+            model, found.fakes, found.reals, found.base or None, settings,
+            rungs=found.rungs, controls=found.controls, store=FoldStore(output / "fine-tunings"),
+            keep_detectors=bool(wanted), say=say,
+        )  # fmt: skip
     if wanted:
         from stress.evaluation.robustness_settings import RobustnessSettings
         from stress.robustness import add_robustness
@@ -187,7 +200,7 @@ def matrix(
     sets = [parse_dataset(text) for text in datasets]
     folders = (output if output.is_dir() else output.parent, places.cache_dir())
     tools = Tools(say=say, warn=warn, device=device)
-    with open_engine(engine, tools, address=address, needs=needs or (), folders=folders) as where:
+    with resumable(), open_engine(engine, tools, address=address, needs=needs or (), folders=folders) as where:
         found = run_matrix(
             named, sets, output, settings, frames=frames_per_clip, base=base, warn=warn, say=say, engine=where
         )
@@ -291,6 +304,7 @@ def _parts(values: list[str]) -> list[str]:
 def _check_output(output: Path) -> None:
     if output.exists() and not output.is_dir():
         raise UserError(f"{output} is a file; the results are a folder.", "Name another one with -o.")
+    check_writable(output)
 
 
 def main(arguments: list[str] | None = None) -> int:

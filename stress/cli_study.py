@@ -10,6 +10,7 @@ import typer
 
 from faceswap_hq.console import say, warn
 from faceswap_hq.errors import UserError
+from faceswap_hq.files import check_writable
 
 if TYPE_CHECKING:  # torch is heavy; --help is to be quick
     from stress.study.settings import StudySettings
@@ -65,6 +66,7 @@ def study(
     )  # fmt: skip
     if output.exists() and not output.is_dir():
         raise UserError(f"{output} is a file; the results are a folder.", "Name another one with -o.")
+    check_writable(output)
     from functools import partial
 
     from stress.detectors import load_detector

@@ -10,6 +10,7 @@ import typer
 
 from faceswap_hq.console import progress, say, warn
 from faceswap_hq.errors import UserError
+from faceswap_hq.files import check_writable
 
 if TYPE_CHECKING:  # torch is heavy; --help is to be quick
     import numpy as np
@@ -91,6 +92,7 @@ def train(
     key = load_key(signing_key, signing_cert) if way.leaves_pictures else None
     if output.is_dir():
         raise UserError(f"{output} is a directory; the name of a file belongs behind -o.")
+    check_writable(output)
     if start is not None:
         if shape := [name for name in _NETWORK if getattr(how, name) != getattr(TrainConfig(), name)]:
             raise typer.BadParameter(

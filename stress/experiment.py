@@ -98,7 +98,7 @@ class ExperimentSettings:
             "audit_limit": 0.5 < self.audit_limit <= 1,
             "seed": self.seed >= 0,
         }
-        require(self, checks, otherwise="is out of range")
+        require(self, checks, otherwise="is out of range", known={"video_score": VIDEO_SCORES})
 
     @property
     def bootstrap(self) -> Bootstrap:

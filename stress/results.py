@@ -67,7 +67,8 @@ class Outcome:
 
     Attributes:
         results: JSON-able; the module describes it.
-        scores: One row a frame and scoring: ``group`` (stress or base), ``phase`` (before or after fine-tuning),
+        scores: One row a frame and scoring: ``group`` (stress, base, controls: processed reals of the
+            audit, which are in no figure, or a rung of the ladder), ``phase`` (before or after fine-tuning),
             ``fold`` (-1 before), ``dataset``, ``label``, ``clip``, ``frame``, ``score``, ``threshold`` (of the detector
             that scored), ``people``, ``source_clip``, ``method``, ``strategy`` and ``seed`` (of the fine-tuning),
             ``calibrated`` (the untouched detector's threshold, chosen on what the fold was fine-tuned on).

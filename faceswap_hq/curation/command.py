@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from faceswap_hq.console import progress, say, training_progress, warn
+from faceswap_hq.console import progress, resumable, say, training_progress, warn
 from faceswap_hq.errors import UserError
 from faceswap_hq.options import Address, Backend, Device, EngineName, TaskNeeds
 
@@ -75,6 +75,11 @@ def curate(
         return
     if cast is None:
         raise UserError("CAST_DIR is missing.", "faceswap-hq curate CAST_DIR -o OUTPUT; without it only with --apply.")
+    if output.resolve().is_relative_to(cast.resolve()):
+        raise UserError(
+            f"{output} lies in {cast}, where it would be taken for one of the people.",
+            "Choose a directory beside it with -o.",
+        )
     # Consent before anything heavy is loaded, and before anything is written
     read_consent(cast, [facesets.person_name(path) for path in facesets.members(cast)])
     if model is not None and (preset is not None or steps is not None or minutes is not None):
@@ -111,7 +116,8 @@ def curate(
             say(line)
         if plan:
             return
-        order = run(curation, tools, where)
+        with resumable():
+            order = run(curation, tools, where)
     for item in order:
         if not item.verdict.accepted:
             say(f"{item.id} is rejected: {'; '.join(item.verdict.reasons)}")

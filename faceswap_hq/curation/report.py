@@ -30,6 +30,9 @@ from faceswap_hq.curation.review_page import review_page
 from faceswap_hq.curation.settings import CurateSettings
 from faceswap_hq.curation.thresholds import Thresholds
 
+_NAMED = 6
+"""Pairs that the plan names of those of which it says the same."""
+
 
 def settings_dict(
     cast: Path, settings: CurateSettings, thresholds: Thresholds, model: Path | None, identity: Path | None
@@ -141,7 +144,12 @@ def plan_lines(pairs: Sequence[Pair], frames: int, stages: Mapping[str, float]) 
         verdict, reasons = ("left out", pair.left_out) if pair.left_out else ("doubtful", pair.doubts)
         for why in reasons:
             groups.setdefault((verdict, why), []).append(f"{pair.source} onto {pair.target}")
-    lines += [f"  {verdict}: {', '.join(names)} ({why})" for (verdict, why), names in sorted(groups.items())]
+    for (verdict, why), names in sorted(groups.items()):
+        more = len(names) - _NAMED
+        who = ", ".join(names[:_NAMED]) + (f" and {more} more" if more > 0 else "")
+        if more > 0 and len(names) == len(pairs):
+            who = f"all {len(names)} pairs"
+        lines.append(f"  {verdict}: {who} ({why})")
     lines.append("  glasses, beards and hair are not known beforehand: look, or let the scores tell")
     parts = ", ".join(f"{stage} {estimate.spoken(value)}" for stage, value in stages.items() if value)
     total = estimate.spoken(sum(stages.values()))

@@ -114,10 +114,11 @@ def from_dict(cls: type[T], values: Any, where: str) -> T:
     """
     if not isinstance(values, dict):
         raise UserError(f"{where}: expected a table of settings.")
-    hints = typing.get_type_hints(cls)
+    every = typing.get_type_hints(cls)
+    hints = {field.name: every[field.name] for field in dataclasses.fields(typing.cast("Any", cls)) if field.init}
     unknown = sorted(map(str, set(values) - set(hints)))
     if unknown:
-        raise UserError(f"{where}: unknown setting {unknown[0]!r}.", f"Known: {', '.join(hints)}.")
+        raise UserError(f"{where}: unknown setting {unknown[0]!r}.", f"Known: {', '.join(hints) or 'none'}.")
     return cls(**{key: _convert(hints[key], value, f"{where}: {key}") for key, value in values.items()})
 
 

@@ -30,19 +30,15 @@ def write_draft(checkpoint: str | Path, settings: Sequence[str] = ()) -> tuple[P
         The card's path, and the names of the fields still to be filled in.
 
     Raises:
-        UserError: The checkpoint cannot be read, or it already has a card and nothing is to be set, or a field is
-            unknown or its value not possible.
+        UserError: The checkpoint cannot be read, or it already has a card and nothing is to be set, or a card of that
+            name describes another file, or a field is unknown or its value not possible.
     """
     found = read_detector(checkpoint)
     target = card_path(checkpoint)
     if target.exists() and not settings:
         raise UserError(f"{target} is there already.", "Fill it in, change it with --set FIELD=VALUE, or delete it.")
-    values = _begun(target) if target.exists() else _draft(found)
-    for setting in settings:
-        name, equals, text = setting.partition("=")
-        if not equals or name not in EXPLANATIONS:
-            raise UserError(f"--set {setting}: that is not FIELD=VALUE.", f"Fields: {', '.join(EXPLANATIONS)}.")
-        values[name] = _value(text)
+    given = dict(map(_setting, settings))
+    values = {**(_begun(target, found, given) if target.exists() else _draft(found)), **given}
     missing = [name for name in REQUIRED if values.get(name) is None]
     if not missing:
         card_from_dict(values, target)
@@ -50,12 +46,27 @@ def write_draft(checkpoint: str | Path, settings: Sequence[str] = ()) -> tuple[P
     return target, missing
 
 
-def _begun(target: Path) -> dict[str, Any]:
+def _setting(text: str) -> tuple[str, Any]:
+    name, equals, value = text.partition("=")
+    if not equals:
+        raise UserError(f"--set {text}: that is not FIELD=VALUE.", "For example --set input_size=224")
+    if name not in EXPLANATIONS:
+        raise UserError(f"--set {text}: a card has no field {name!r}.", f"Fields: {', '.join(EXPLANATIONS)}.")
+    return name, _value(value)
+
+
+def _begun(target: Path, found: Checkpoint, given: dict[str, Any]) -> dict[str, Any]:
     from faceswap_hq.files import read_json
 
     values = read_json(target)
     if not isinstance(values, dict) or values.get("format") != FORMAT:
         raise UserError(f"{target} is not a {FORMAT}.")
+    described = values.get("sha256")
+    if "sha256" not in given and described not in (None, checksum(found.files)):
+        raise UserError(
+            f"{target} describes another file: its SHA-256 begins {str(described)[:12]}. Nothing was changed.",
+            "Rename one of the two files, or delete the card if the checkpoint was replaced.",
+        )
     return values
 
 

@@ -43,4 +43,5 @@ class RobustnessSettings:
             "confidence": 0 < self.confidence < 1,
             "seed": self.seed >= 0,
         }
-        require(self, checks, otherwise="is out of range")
+        known = {"mode": MODES, "faces": FACES, "video_score": VIDEO_SCORES}
+        require(self, checks, otherwise="is out of range", known=known)

@@ -98,7 +98,8 @@ class StudySettings:
             "confidence": 0 < self.confidence < 1,
             "seed": self.seed >= 0,
         }
-        require(self, checks)
+        known = {"parts": PARTS, "mode": MODES, "approaches": APPROACHES, "video_score": VIDEO_SCORES}
+        require(self, checks, known=known)
 
     @property
     def bootstrap(self) -> Bootstrap:

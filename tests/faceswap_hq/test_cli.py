@@ -20,6 +20,7 @@ from tests.faceswap_hq.helpers import (
     Shot,
     leftovers,
     side_by_side,
+    tree,
     use_backend,
     write_clip,
 )
@@ -123,8 +124,17 @@ class TestTheWholeWay:
         use_backend(monkeypatch, backend)
         code, out, err = run("extract", "two.mp4", "--person", 2)
         assert code == 0
-        assert "two.mp4: 2 people. Choose with --person N; see two.faceset/people.png" in out
+        assert "two.mp4: 2 people, number 2 taken. Choose with --person N; see two.faceset/people.png" in out
         assert (here / "two.faceset/people.png").exists()
+
+    def test_a_choice_made_by_hand_is_not_undone(self, here, run, actor_facesets):
+        shutil.copytree(actor_facesets[0], here / "anna.faceset")
+        next((here / "anna.faceset/faces").iterdir()).unlink()
+        before = tree(here / "anna.faceset")
+        code, _, err = run("extract", "anna.mp4", "-o", "anna.faceset")
+        assert code == 2
+        assert "1 of its pictures were deleted by hand" in err
+        assert tree(here / "anna.faceset") == before
 
     def test_interrupted_training_says_how_to_go_on(self, here, run, monkeypatch, actor_facesets):
         import signal

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Annotated
 
 import pytest
@@ -19,6 +20,7 @@ from rich.console import Console
 from faceswap_hq import console
 from faceswap_hq.console import guarded, progress, run_app, say, warn
 from faceswap_hq.errors import UserError
+from faceswap_hq.training.loop import Budget
 
 
 def failing(error: BaseException):
@@ -148,6 +150,15 @@ class TestProgress:
             "faces of a.mp4: 12/20 frames in 24 s note [x]",
             "faces of a.mp4: 18/20 frames in 36 s note [x]",
         ]
+
+    def test_steps_of_a_training_are_whole(self, monkeypatch):
+        clock = iter(range(0, 400, 20))
+        printed = io.StringIO()
+        monkeypatch.setattr(console, "err", Console(file=printed, force_terminal=False, soft_wrap=True))
+        monkeypatch.setattr(console.time, "monotonic", lambda: float(next(clock)))
+        with console.training_progress(Budget(steps=9)) as report:
+            report(SimpleNamespace(step=3, seconds=1.5), 0.0, {}, 7.0)
+        assert printed.getvalue().startswith("training: 3/9 steps in ")
 
     def test_a_bar_on_a_terminal(self, monkeypatch):
         printed = io.StringIO()

@@ -11,7 +11,8 @@ import yaml
 
 from faceswap_hq import files
 from faceswap_hq.curation import consent, estimate, plan, records
-from faceswap_hq.curation.plan import HeldOut, Person, around, chosen_pairs, examine, ordered_pairs, pose_coverage
+from faceswap_hq.curation.plan import HeldOut, Pair, Person, around, chosen_pairs, examine, ordered_pairs, pose_coverage
+from faceswap_hq.curation.report import plan_lines
 from faceswap_hq.curation.tasks import RenderTask, ScoreTask, TrainTask, values
 from faceswap_hq.curation.thresholds import Criterion, Limit, Thresholds, judge, read_thresholds
 from faceswap_hq.errors import UserError
@@ -206,6 +207,21 @@ class TestThresholds:
         (tmp_path / "t.yaml").write_text(content)
         with pytest.raises(UserError, match=r"t\.yaml"):
             read_thresholds(tmp_path / "t.yaml")
+
+
+def test_the_plan_names_a_few_of_many_pairs_and_none_where_it_means_all():
+    def lines(count, doubtful):
+        pairs = [
+            Pair(source=f"s{i}", target="t", known={}, doubts=("soft",) if i < doubtful else (), left_out=())
+            for i in range(count)
+        ]
+        return plan_lines(pairs, 100, {"training": 60.0})
+
+    assert "  doubtful: all 90 pairs (soft)" in lines(90, 90)
+    six = ", ".join(f"s{i} onto t" for i in range(6))
+    assert f"  doubtful: {six} and 83 more (soft)" in lines(90, 89)
+    assert "  doubtful: s0 onto t, s1 onto t (soft)" in lines(90, 2)
+    assert "  doubtful: s0 onto t (soft)" in lines(1, 1)
 
 
 def test_what_is_tested_of_a_measured_fake():

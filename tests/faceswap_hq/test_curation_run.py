@@ -250,6 +250,14 @@ class TestCommand:
         assert "ben:\n" in err
         assert not (cast.parent / "new").exists()
 
+    @pytest.mark.parametrize("place", [".", "fakes", "deep/../fakes"])
+    def test_what_is_made_does_not_become_one_of_the_people(self, cast, run, place):
+        before = tree(cast.parent)
+        code, _, err = run("curate", cast, "-o", cast / place, "--plan")
+        assert code == 2
+        assert "would be taken for one of the people" in err
+        assert tree(cast.parent) == before
+
     def test_a_plan_renders_nothing(self, cast, run, counted):
         code, out, _ = run(
             "curate", cast, "-o", cast.parent / "new", "--plan", "--preset", cast.parent / "small.yaml", "--steps", 5
@@ -268,6 +276,15 @@ class TestCommand:
         assert published(new) == {}
         assert run("curate", cast, "-o", new, "--retrain-rounds", 0, *options)[0] == 0
         assert {"curation.yaml", "SHA256SUMS"} <= set(published(new))
+
+    def test_who_stops_it_is_told_how_to_go_on(self, cast, run, monkeypatch):
+        def stopped(*_):
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr("faceswap_hq.curation.run.run", stopped)
+        code, _, err = run("curate", cast, "-o", cast.parent / "new", "--preset", cast.parent / "small.yaml")
+        assert code == 130
+        assert "run the same command again" in err
 
     def test_with_a_model_given(self, cast, run, seams, trained):
         before = tree(trained)

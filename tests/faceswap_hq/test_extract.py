@@ -204,6 +204,14 @@ class TestPictures:
         assert [row.source for row in read_faceset(report.path).rows] == ["00.png", "02.png"]
         assert report.warnings == ("01.png: cannot be read as a picture.",)
 
+    def test_nothing_but_damaged_pictures_is_not_called_a_picture_without_a_face(self, tmp_path, monkeypatch):
+        use_backend(monkeypatch, self.album(tmp_path / "anna", [[], []]))
+        for path in (tmp_path / "anna").iterdir():
+            path.write_text("no picture")
+        for source in (tmp_path / "anna", tmp_path / "anna" / "00.png"):
+            with pytest.raises(UserError, match="can be read as a picture"):
+                extract(source, tmp_path / "a.faceset")
+
     def test_a_single_picture(self, tmp_path, monkeypatch):
         use_backend(monkeypatch, self.album(tmp_path / "anna", [[(1, face_at(120, 80, 80))]]))
         assert extract(tmp_path / "anna" / "00.png", tmp_path / "a.faceset").kept == 1
@@ -230,7 +238,7 @@ class TestSources:
     def test_nothing_to_read(self, tmp_path):
         with pytest.raises(UserError, match="does not exist"):
             sources_of(tmp_path / "missing")
-        with pytest.raises(UserError, match="neither videos nor pictures"):
+        with pytest.raises(UserError, match=r"(?s)neither videos nor pictures.*\.png"):
             sources_of(tmp_path)
 
     def test_a_faceset_is_not_extracted_from_itself(self, tmp_path, actor_facesets):

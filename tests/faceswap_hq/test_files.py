@@ -106,8 +106,9 @@ class TestJsonAndYaml:
     )
     def test_damaged_yaml(self, tmp_path, content):
         (tmp_path / "x.yaml").write_bytes(content)
-        with pytest.raises(UserError, match=r"x\.yaml cannot be read as YAML"):
+        with pytest.raises(UserError, match=r"x\.yaml cannot be read as YAML") as caught:
             files.read_yaml(tmp_path / "x.yaml")
+        assert "\n" not in str(caught.value)
 
     def test_missing_or_a_folder(self, tmp_path):
         for read in (files.read_json, files.read_yaml):

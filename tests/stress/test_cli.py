@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -13,7 +14,7 @@ import pytest
 import torch
 
 import stress
-from faceswap_hq import provenance
+from faceswap_hq import __version__, provenance
 from faceswap_hq.faces import landmarks
 from stress.cli import main
 from stress.detectors import load_detector, new_detector, save_detector
@@ -133,7 +134,8 @@ def test_the_card_may_name_the_detectors_own_data_and_what_it_reaches_there(tmp_
 
 
 def test_options_that_would_do_nothing_are_refused(tmp_path, capsys):
-    for more in ("--no-finetune --seeds 2", "--quick --seeds 2", "--perturb MIX --levels 5", "--perturb GB --levels 9"):
+    for more in ("--no-finetune --seeds 2", "--quick --seeds 2", "--perturb MIX --levels 5", "--perturb GB --levels 9",
+                 "--levels 1", "--mode faithful"):  # fmt: skip
         assert main(["--detector", "d", "--fakes", "f", *more.split()]) == 2, more
     assert main(["matrix", "--detectors", ",", "--datasets", "x"]) == 2
     assert main(["matrix", "--detectors", "a", "--datasets", "x", "--seeds", "2"]) == 2
@@ -194,6 +196,13 @@ def test_card_writes_a_draft_and_fills_it_in(tmp_path, capsys):
     assert load_detector(path, device="cpu").card.fake_index == 0
 
 
+def test_it_says_its_version_and_h_is_help(capsys):
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out == f"{__version__}\n"
+    for command in ([], ["card"], ["matrix"], ["robustness"], ["study"], ["train"]):
+        assert main([*command, "-h"]) == 0
+
+
 def _without_card(folder):
     path = _detector(folder / "d.pt")
     path.with_name("d.card.json").unlink()
@@ -214,6 +223,9 @@ def _without_card(folder):
         (lambda d: _detector(d / "d.pt"), "--detector d.pt", "--fakes"),
         (lambda d: None, "--fakes data", "--detector"),
         (lambda d: None, "--detectr x", "No such option"),
+        (lambda d: None, "--detector d.pt --fakes data --video-score worst", "top-quarter"),
+        (lambda d: None, "robustness --detector d.pt --fakes data --faces wild", "clean, again"),
+        (lambda d: None, "train --real data --fake data --set needs_fakes=true -o out.pt", "unknown setting"),
         (lambda d: None, "train --real data --fake data -o out.pt --arch resnet51", "resnet50"),
         (lambda d: None, "train --real data --fake data -o data", "data is a directory"),
         (lambda d: None, "train --real data --fake data -o out.pt --batch 3", "batch"),
@@ -244,6 +256,24 @@ def test_what_a_user_can_cause_is_one_message_exit_code_2_and_no_file(
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*") if path.is_file()} == before
 
 
+@pytest.mark.parametrize(
+    "command",
+    [
+        "--detector d.pt --fakes data -o shut/r", "matrix --detectors d.pt --datasets data -o shut/m",
+        "robustness --detector d.pt --fakes data -o shut/deep/r", "train --real data --fake data -o shut/d.pt",
+        "study --datasets data --archs meso4 -o shut/s", "train --real data --fake data -o notes.txt/d.pt",
+    ],
+)  # fmt: skip
+def test_a_place_that_takes_no_results_is_refused_before_the_work(tmp_path, capsys, monkeypatch, command):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "shut").mkdir()
+    (tmp_path / "notes.txt").write_text("a file")
+    access = os.access  # (root may write into any folder, so the system's answer is put on)
+    monkeypatch.setattr(os, "access", lambda path, mode: Path(path).name != "shut" and access(path, mode))
+    assert main(command.split()) == 2
+    assert "cannot be written" in capsys.readouterr().err
+
+
 def test_ctrl_c_in_training_leaves_no_file(tmp_path, capsys, monkeypatch):
     data = _write(tmp_path / "data", 2, 10)
 
@@ -253,6 +283,20 @@ def test_ctrl_c_in_training_leaves_no_file(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr("stress.training.train", stopped)
     assert main(["train", "--real", str(data), "--fake", str(data), "-o", str(tmp_path / "d.pt")]) == 130
     assert not list(tmp_path.glob("d.*"))
+
+
+@pytest.mark.parametrize("command", ["--detector d.pt --fakes data", "matrix --detectors d.pt --datasets data"])
+def test_who_stops_what_can_go_on_is_told_so(tmp_path, capsys, monkeypatch, command):
+    def stopped(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.chdir(tmp_path)
+    _write(tmp_path / "data", 2, 10)
+    _detector(tmp_path / "d.pt")
+    monkeypatch.setattr("stress.experiment.run", stopped)
+    monkeypatch.setattr("stress.matrix.run_matrix", stopped)
+    assert main(command.split()) == 130
+    assert "run the same command again" in capsys.readouterr().err
 
 
 def test_help_is_quick_because_nothing_heavy_is_imported():

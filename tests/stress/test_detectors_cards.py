@@ -97,6 +97,8 @@ def test_without_a_card_the_message_says_how_to_write_one_and_that_way_works(tmp
     with pytest.raises(UserError, match="is there already"):
         write_draft(path)
     with pytest.raises(UserError, match="not FIELD=VALUE"):
+        write_draft(path, ["color_order"])
+    with pytest.raises(UserError, match="no field 'colour'"):
         write_draft(path, ["colour=RGB"])
     settings = ["architecture=small_cnn", "input_size=128", "crop_margin=1.3"]
     settings += ["mean=[0.5,0.5,0.5]", "std=[0.5,0.5,0.5]", "color_order=RGB"]
@@ -107,6 +109,19 @@ def test_without_a_card_the_message_says_how_to_write_one_and_that_way_works(tmp
     np.testing.assert_array_equal(loaded.fake_probability(IMAGES), detector.fake_probability(IMAGES))
     with pytest.raises(UserError, match="fake_index = 5"):
         write_draft(path, ["fake_index=5"])
+
+
+def test_a_card_is_not_filled_in_for_another_file_of_the_same_name(tmp_path):
+    first, second = tmp_path / "net.pt", tmp_path / "net.pth"
+    for seed, path in enumerate((first, second)):
+        torch.save(new_detector(seed=seed, device="cpu").module.state_dict(), path)
+    card, _ = write_draft(first, ["input_size=128"])
+    before = card.read_bytes()
+    with pytest.raises(UserError, match="describes another file"):
+        write_draft(second, ["input_size=64"])
+    assert card.read_bytes() == before
+    write_draft(first, ["input_size=64"])
+    assert json.loads(card.read_text())["input_size"] == 64
 
 
 def test_own_data_are_looked_for_from_the_folder_of_the_card_that_names_them(tmp_path):
