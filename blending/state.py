@@ -27,6 +27,7 @@ class BlendState:
         )
         self._curves = ExponentialFilter(settings.contrast)
         self._mask, self._visible = (ExponentialFilter(settings.mask) for _ in range(2))
+        self._glasses = ExponentialFilter(settings.hair)
         self._hair_every = max(1, min(3, int(settings.hair)))
         self._hair_age = 0
         self._hairs = [ExponentialFilter(settings.hair / self._hair_every) for _ in range(2)]
@@ -55,6 +56,7 @@ class BlendState:
         self._curves.reset()
         self._mask.reset()
         self._visible.reset()
+        self._glasses.reset()
         for hair in self._hairs:
             hair.reset()
         self._known_hairs = None
@@ -79,6 +81,10 @@ class BlendState:
             self._visible.reset()
             return None
         return np.minimum(visible, self._visible(visible))
+
+    def glasses(self, found: NDArray[Any]) -> NDArray[Any]:
+        """Filter where glasses are painted over, in crop pixels. What is seen of them now is painted over at once."""
+        return np.maximum(found, self._glasses(found))
 
     @property
     def hairs(self) -> list[NDArray[Any]] | None:
