@@ -37,10 +37,11 @@ _BEND = 0.08  # contrast that a step up or down costs: arms are straight
 _FOUND = 0.25  # contrast that a path must add up to, above what is faint
 _CORRIDOR = 7  # what belongs to an arm lies so near to its path
 _EDGE, _SHARE = 0.05, 0.35  # contrast that counts as part of it: so much, and so much of the path's
+_SHOWN = 12  # columns of a strip in which the new face hides all
 _PAST = 1  # rims are looked for to so far outside the outline
 _GROWN = 5
 _SHINE = 0.02  # contrast of lines that are rims
-_RADIUS = 4  # of the surroundings that a pixel is filled from
+_RADIUS = 2  # of the surroundings that a pixel is filled from
 
 
 @dataclass(frozen=True)
@@ -100,28 +101,16 @@ def without(
         cv2.warpAffine(target, place, (_IN + _OUT, _HEIGHT), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
         for place in places
     ]
-    found = np.stack([arm(strip) for strip in strips])
-    if state is not None:
-        found = state.glasses(found)
+    found = None if state is None else state.known_glasses
+    if found is None:
+        found = np.stack([arm(strip) for strip in strips])
+        found = found if state is None else state.glasses(found)
     if found.max() < _EDGE:
         return None
-    painted, weight = target, np.zeros(target.shape[:2], np.float32)
-    for strip, where, place in zip(strips, found, places, strict=True):
-        if where.max() < _EDGE:
-            continue
-        filled = cv2.inpaint(
-            cv2.convertScaleAbs(strip, alpha=255.0), (where > _EDGE).astype(np.uint8), _RADIUS, cv2.INPAINT_TELEA
-        )
-        where = np.float32(strength) * where
-        both = cv2.merge([filled * (where[..., None] / 255), where])
-        back = cv2.warpAffine(
-            both, place, target.shape[1::-1], flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
-            borderMode=cv2.BORDER_CONSTANT,
-        )  # fmt: skip
-        color, share = back[..., :3], back[..., 3]
-        known = np.maximum(share, 1e-6)[..., None]  # beside the strip color and weight are both interpolated towards 0
-        painted = painted + share[..., None] * (color / known - painted)
-        weight = cv2.max(weight, share)
+    painted, weight = target.copy(), np.zeros(target.shape[:2], np.float32)
+    for strip, there, place in zip(strips, found, places, strict=True):
+        if there.max() >= _EDGE:
+            _paint(painted, weight, strip, np.float32(strength) * there, place)
     return Removed(painted, weight)
 
 
@@ -153,8 +142,31 @@ def arm(strip: Array) -> Array:
     kept = np.unique(labels[path, columns])
     whole = np.isin(labels, kept[kept > 0]).astype(np.float32)
     grown = cv2.dilate(whole, _ball(_GROWN))
-    grown[:, [0, -1]] = grown[[0, -1]] = 0
+    grown[:, :_SHOWN] = grown[:, -1:] = grown[[0, -1]] = 0
     return cv2.GaussianBlur(grown, (3, 3), 0)
+
+
+def _paint(painted: Array, weight: Array, strip: Array, where: Array, place: Array) -> None:
+    """Fill a strip, and bring it back into the frame and the weights, in place."""
+    inverse = cv2.invertAffineTransform(place)
+    corners = np.array([[0, 0], [_IN + _OUT, 0], [0, _HEIGHT], [_IN + _OUT, _HEIGHT]]) @ inverse[:, :2].T
+    corners += inverse[:, 2]
+    most = np.array(weight.shape[::-1])
+    left, top = np.clip(np.floor(corners.min(axis=0)).astype(int) - 1, 0, most)
+    right, bottom = np.clip(np.ceil(corners.max(axis=0)).astype(int) + 2, 0, most)
+    if right <= left or bottom <= top:
+        return
+    holes = (where > _EDGE).astype(np.uint8)
+    filled = cv2.inpaint(cv2.convertScaleAbs(strip, alpha=255.0), holes, _RADIUS, cv2.INPAINT_TELEA)
+    both = cv2.merge([filled * (where[..., None] / 255), where])
+    here = place.copy()
+    here[:, 2] += place[:, :2] @ np.array([left, top], np.float64)
+    back = cv2.warpAffine(both, here, (right - left, bottom - top), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP)
+    share = back[..., 3:]
+    area = painted[top:bottom, left:right]
+    area += share * (back[..., :3] / np.maximum(share, np.float32(1e-6)) - area)
+    seen = weight[top:bottom, left:right]
+    np.maximum(seen, share[..., 0], out=seen)
 
 
 def worn(pictures: Sequence[Array], eyes: Sequence[Sequence[Array]]) -> bool:
@@ -228,12 +240,17 @@ def _path(level: Array) -> tuple[Array, Array] | None:
     total = np.empty_like(gain)
     total[:, 0] = gain[:, 0]
     steps = np.zeros(gain.shape, np.int64)  # up, none, down; 2: the way begins here
+    ways = np.full((4, len(gain)), -np.inf, np.float32)
+    everywhere = np.arange(len(gain))
     for column in range(1, gain.shape[1]):
-        before = np.pad(total[:, column - 1], 1, constant_values=-np.inf)
-        ways = np.stack([before[:-2] - _BEND, before[1:-1], before[2:] - _BEND, np.zeros(len(gain), np.float32)])
-        best = ways.argmax(axis=0) if column < _BEFORE - _AT else ways[:3].argmax(axis=0)
+        before = total[:, column - 1]
+        ways[0, 1:] = before[:-1] - _BEND
+        ways[1] = before
+        ways[2, :-1] = before[1:] - _BEND
+        ways[3] = 0 if column < _BEFORE - _AT else -np.inf
+        best = ways.argmax(axis=0)
         steps[:, column] = best - 1
-        total[:, column] = ways[best, np.arange(len(best))] + gain[:, column]
+        total[:, column] = ways[best, everywhere] + gain[:, column]
     ends = total[:, _BEFORE - _AT :]
     row, column = (int(at) for at in np.unravel_index(ends.argmax(), ends.shape))
     column += _BEFORE - _AT

@@ -79,8 +79,9 @@ def shape_of(model: SwapAutoencoder, source: int, backend: str) -> blending.Face
                 seen.append(face.astype(np.float32) / 255)
     if not outlines:
         return None
-    parts = [[np.mean([each[i] for each in part], axis=0) for i in (0, 1)] for part in (brows, eyes)]
-    return blending.FaceShape(np.mean(outlines, axis=0), *parts, blending.wears_glasses(seen, eyes))
+    mean_brows, mean_eyes = ([np.mean([each[i] for each in part], axis=0) for i in (0, 1)] for part in (brows, eyes))
+    worn = blending.wears_glasses(seen, eyes)
+    return blending.FaceShape(np.mean(outlines, axis=0), mean_brows, mean_eyes, worn)
 
 
 @torch.inference_mode()
