@@ -107,7 +107,8 @@ def without(
         found = found if state is None else state.glasses(found)
     if found.max() < _EDGE:
         return None
-    painted, weight = target.copy(), np.zeros(target.shape[:2], np.float32)
+    painted: Array = target.copy()
+    weight: Array = np.zeros(target.shape[:2], np.float32)
     for strip, there, place in zip(strips, found, places, strict=True):
         if there.max() >= _EDGE:
             _paint(painted, weight, strip, np.float32(strength) * there, place)
@@ -163,7 +164,7 @@ def _paint(painted: Array, weight: Array, strip: Array, where: Array, place: Arr
     here[:, 2] += place[:, :2] @ np.array([left, top], np.float64)
     back = cv2.warpAffine(both, here, (right - left, bottom - top), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP)
     share = back[..., 3:]
-    area = painted[top:bottom, left:right]
+    area: Array = painted[top:bottom, left:right]
     area += share * (back[..., :3] / np.maximum(share, np.float32(1e-6)) - area)
     seen = weight[top:bottom, left:right]
     np.maximum(seen, share[..., 0], out=seen)
@@ -196,7 +197,7 @@ def _shine(picture: Array, eyes: Sequence[Array]) -> float:
     place = np.column_stack([zoom, np.array([80, 32]) - zoom @ ((first + second) / 2)])
     shrink = float(np.hypot(*way))
     if shrink > 1:
-        picture = cv2.GaussianBlur(picture, (0, 0), 0.4 * np.sqrt(shrink**2 - 1))
+        picture = cv2.GaussianBlur(picture, (0, 0), 0.4 * float(np.sqrt(shrink**2 - 1)))
     level = cv2.warpAffine(picture, place, (161, 80), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     bright = _least(_hats(level, np.ones((11, 1), np.uint8))[1])
     below = [_along(bright[44:70, x - 12 : x + 13]) for x in (48, 112)]
@@ -205,7 +206,7 @@ def _shine(picture: Array, eyes: Sequence[Array]) -> float:
 
 def _along(contrast: Array) -> float:
     """Mean along the best way from the left border to the right, a row up or down at each step."""
-    total = contrast[:, 0]
+    total: Array = contrast[:, 0]
     for column in contrast.T[1:]:
         total = cv2.dilate(total, np.ones((3, 1), np.uint8))[:, 0] + column
     return float(total.max()) / contrast.shape[1]
