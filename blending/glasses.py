@@ -131,7 +131,7 @@ def arm(strip: Array) -> Array:
     if found is None:
         return nothing
     path, columns = found[0], found[1] + _IN - _BEFORE
-    near = np.zeros(strip.shape[:2], np.uint8)
+    near: Array = np.zeros(strip.shape[:2], np.uint8)
     near[path, columns] = 1
     near = cv2.dilate(near, np.ones((2 * _CORRIDOR + 1, 5), np.uint8))
     edge = max(_EDGE, _SHARE * float(np.median(level[path, columns])))
