@@ -131,11 +131,11 @@ def arm(strip: Array) -> Array:
     if found is None:
         return nothing
     path, columns = found[0], found[1] + _IN - _BEFORE
-    near: Array = np.zeros(strip.shape[:2], np.uint8)
+    near: Any = np.zeros(strip.shape[:2], np.uint8)
     near[path, columns] = 1
     near = cv2.dilate(near, np.ones((2 * _CORRIDOR + 1, 5), np.uint8))
     edge = max(_EDGE, _SHARE * float(np.median(level[path, columns])))
-    standing = (cv2.max(_least(dark), _least(bright)) > edge).astype(np.uint8) & near
+    standing: Array = (cv2.max(_least(dark), _least(bright)) > edge).astype(np.uint8) & near
     rims = cv2.max(*(_least(hat) for hat in _hats(strip, _ball(_RIM))))
     inside = (rims > max(_EDGE, edge / 2)).astype(np.uint8)
     inside[:, _IN + _PAST :] = 0
