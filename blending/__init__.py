@@ -8,6 +8,7 @@ threads); the modules hold its parts, each usable on its own.
 from __future__ import annotations
 
 from blending.compose import ComposeResult, Prepared, compose, finish, prepare
+from blending.glasses import worn as wears_glasses
 from blending.hair import FaceShape
 from blending.ladder import rungs
 from blending.occlusion import usual_disagreement, visibility
@@ -54,4 +55,5 @@ __all__ = [
     "settings_to_dict",
     "usual_disagreement",
     "visibility",
+    "wears_glasses",
 ]

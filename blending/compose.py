@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from blending import camera, color, compression, hair, poisson, region
+from blending import glasses as spectacles
 from blending.grain import Grain
 from blending.settings import BEST, BlendSettings
 from blending.state import BlendState
@@ -76,6 +77,7 @@ def compose(
     cover: Sequence[Array] = (),
     visible: Array | None = None,
     shape: hair.FaceShape | None = None,
+    glasses: bool = False,
     settings: BlendSettings = BEST,
     state: BlendState | None = None,
     enhance: Callable[[Array], Array] | None = None,
@@ -95,7 +97,9 @@ def compose(
             into the face is looked for above the highest of them.
         visible: (S, S) float32 in [0, 1], in crop pixels: 0 where something is in front of the target's face, from
             :func:`blending.occlusion.visibility` or a face parser; None for nothing.
-        shape: Where the generated face itself lies in the crop; None where that is not known.
+        shape: Where the generated face itself lies in the crop, and whether it wears glasses; None where that is not
+            known.
+        glasses: Whether the target wears glasses, which must not stay beside a face that wears none.
         settings: What to do; see :mod:`blending.settings` for the presets.
         state: Carries the filters along one track; pass the same object for each of its frames and call its ``reset``
             at cuts. Without it each frame stands alone.
@@ -111,7 +115,8 @@ def compose(
     """
     prepared = prepare(
         frame, face, face_mask, matrix,
-        polygon=polygon, cover=cover, visible=visible, shape=shape, settings=settings, state=state, enhance=enhance,
+        polygon=polygon, cover=cover, visible=visible, shape=shape, glasses=glasses, settings=settings,
+        state=state, enhance=enhance,
     )  # fmt: skip
     return finish(frame, prepared, out)
 
@@ -126,6 +131,7 @@ def prepare(
     cover: Sequence[Array] = (),
     visible: Array | None = None,
     shape: hair.FaceShape | None = None,
+    glasses: bool = False,
     settings: BlendSettings = BEST,
     state: BlendState | None = None,
     enhance: Callable[[Array], Array] | None = None,
@@ -144,7 +150,10 @@ def prepare(
     center = np.linalg.solve(matrix[:, :2], middle - matrix[:, 2])
     points = region.hull_points(polygon, matrix, settings)
     outline = None if polygon is None else region.outline_of(polygon, matrix, settings)
-    box = region.box_of(frame.shape[:2], face.shape[0], matrix, points, settings)
+    bare = glasses and settings.mask.glasses > 0 and outline is not None and not (shape is not None and shape.glasses)
+    box = region.box_of(
+        frame.shape[:2], face.shape[0], matrix, points, settings, beyond=spectacles.REACH if bare else 0
+    )
     left, top, right, bottom = box
     if right - left < 3 or bottom - top < 3:
         return Prepared(np.zeros((0, 0, 3), np.float32), np.zeros((0, 0), np.float32), None, (0, 0, 0, 0))
@@ -168,6 +177,12 @@ def prepare(
         points, outline = (None if part is None else part * zoom + shift for part in (points, outline))
         cover = [np.asarray(part, np.float64)[:, :2] * zoom + shift for part in cover]
         target, corner = _as_float(region.reduced(area, size)), (0, 0)
+    removed = None
+    if bare and outline is not None:
+        removed = spectacles.without(
+            target, matrix, face.shape[0], outline, cover, corner, settings.mask.glasses, state
+        )
+        target = target if removed is None else removed.target
     if settings.mask.hair > 0 and outline is not None:
         fine, visible = hair.parted(
             target, fine, visible, region.shifted(matrix, (*corner, 0, 0)), face.shape[0], outline, cover, corner,
@@ -177,6 +192,8 @@ def prepare(
     source, alpha, traces = _prepare(
         target, view, fine, face.shape[0], face_mask, visible, matrix, points, cover, corner, settings, state
     )
+    if removed is not None:
+        source, alpha = removed.under(source, alpha)
     noise = None
     if traces.noise > 0:
         x, y = (round(edge - at) for edge, at in zip(box[:2], center, strict=True))
@@ -269,7 +286,7 @@ def _prepare(
     enlarged = face.shape[0] / size  # pixel centres lie at whole numbers
     fine = matrix * enlarged
     fine[:, 2] += (enlarged - 1) / 2
-    source = _warp(face, fine, box)
+    source = region.warped(face, fine, box)
     whole, seen = alpha, None
     if visible is not None and visible.min() < 1:
         seen = region.seen_region(visible, matrix, target, reach, box)
@@ -301,29 +318,6 @@ def _check(frame: Array, face: Array, face_mask: Array | None, matrix: Array, po
         raise ValueError("the matrix must be a finite, invertible (2, 3) similarity")
     if polygon is not None and (np.ndim(polygon) != 2 or len(polygon) < 3 or not np.isfinite(polygon).all()):
         raise ValueError("the polygon must be at least three finite points, (K, 2)")
-
-
-def _warp(face: Array, matrix: Array, box: tuple[int, int, int, int]) -> Array:
-    """The face in the frame's position, in the box; averaged before it is made smaller."""
-    scale = region.scale_of(matrix)
-    shrink = int(scale)
-    if shrink >= 2:
-        small = max(1, face.shape[0] // shrink)
-        factor = small / face.shape[0]
-        face = cv2.resize(face, (small, small), interpolation=cv2.INTER_AREA)
-        matrix = matrix * factor
-        matrix[:, 2] += (factor - 1) / 2
-        scale *= factor
-    if scale > 1.25:
-        face = cv2.GaussianBlur(face, (0, 0), 0.4 * np.sqrt(scale**2 - 1), borderType=cv2.BORDER_REPLICATE)
-    warped = cv2.warpAffine(
-        face,
-        region.shifted(matrix, box),
-        (box[2] - box[0], box[3] - box[1]),
-        flags=cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP,
-        borderMode=cv2.BORDER_REPLICATE,
-    )
-    return np.clip(warped, 0.0, 1.0, out=warped)
 
 
 def _match_color(

@@ -49,12 +49,14 @@ class FaceShape:
     """Each (K, 2) points."""
     eyes: Sequence[Array] = ()
     """Each (K, 2) points: lashes are dark too."""
+    glasses: bool = False
+    """Whether it wears any."""
 
     def scaled(self, factor: float) -> FaceShape:
         """In the pixels of a crop that is ``factor`` times as large."""
         move = (factor - 1) / 2  # pixel centres lie at whole numbers
         brows, eyes = ([part * factor + move for part in parts] for parts in (self.brows, self.eyes))
-        return FaceShape(self.outline * factor + move, brows, eyes)
+        return FaceShape(self.outline * factor + move, brows, eyes, self.glasses)
 
 
 def brought(seen: Array, shape: FaceShape) -> Array:

@@ -62,14 +62,23 @@ def outline_of(polygon: Array, matrix: Array, settings: BlendSettings) -> Array:
 
 
 def box_of(
-    shape: tuple[int, ...], size: int, matrix: Array, points: Array | None, settings: BlendSettings
+    shape: tuple[int, ...],
+    size: int,
+    matrix: Array,
+    points: Array | None,
+    settings: BlendSettings,
+    *,
+    beyond: float = 0.0,
 ) -> Box:
-    """The part of the frame in which the mask can be above 0, with a margin, inside the frame."""
+    """The part of the frame in which the mask can be above 0, with a margin, inside the frame.
+
+    ``beyond`` is added on each side, as a share of the crop's.
+    """
     inverse = cv2.invertAffineTransform(matrix)
     corners = np.array([[0, 0], [size - 1, 0], [0, size - 1], [size - 1, size - 1]], np.float64)
     corners = corners @ inverse[:, :2].T + inverse[:, 2]
     low, high = corners.min(axis=0), corners.max(axis=0)
-    margin = int(np.ceil(_MARGIN * reduction(matrix, settings)))
+    margin = int(np.ceil(_MARGIN * reduction(matrix, settings) + beyond * size / scale_of(matrix)))
     if points is not None and settings.mask.shape != "union":
         low, high = np.maximum(low, points.min(axis=0)), np.minimum(high, points.max(axis=0))
     height, width = shape[:2]
@@ -83,6 +92,29 @@ def shifted(matrix: Array, box: Box) -> Array:
     shifted = matrix.copy()
     shifted[:, 2] += matrix[:, :2] @ np.array(box[:2], np.float64)
     return shifted
+
+
+def warped(face: Array, matrix: Array, box: Box) -> Array:
+    """The face in the frame's position, in the box; averaged before it is made smaller."""
+    scale = scale_of(matrix)
+    shrink = int(scale)
+    if shrink >= 2:
+        small = max(1, face.shape[0] // shrink)
+        factor = small / face.shape[0]
+        face = cv2.resize(face, (small, small), interpolation=cv2.INTER_AREA)
+        matrix = matrix * factor
+        matrix[:, 2] += (factor - 1) / 2
+        scale *= factor
+    if scale > 1.25:
+        face = cv2.GaussianBlur(face, (0, 0), 0.4 * np.sqrt(scale**2 - 1), borderType=cv2.BORDER_REPLICATE)
+    warped = cv2.warpAffine(
+        face,
+        shifted(matrix, box),
+        (box[2] - box[0], box[3] - box[1]),
+        flags=cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP,
+        borderMode=cv2.BORDER_REPLICATE,
+    )
+    return np.clip(warped, 0.0, 1.0, out=warped)
 
 
 def mask_region(

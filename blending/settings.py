@@ -69,6 +69,8 @@ class MaskSettings:
         cover: Margin around the parts that must be covered (the target's brows, so that nobody has four).
         refine: Reach of the guided filter that pulls the edge to the picture's edges; 0 for none.
         hair: How far the face withdraws from hair that hangs into the outline (:mod:`blending.hair`), 0 to 1.
+        glasses: How far the target's glasses beside a face that wears none are painted over (:mod:`blending.glasses`),
+            0 to 1.
         sides: How far the region is drawn in from top, right, bottom and left, as the crop sees them.
     """
 
@@ -81,6 +83,7 @@ class MaskSettings:
     cover: float = 0.02
     refine: float = 0.05
     hair: float = 1.0
+    glasses: float = 1.0
     sides: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 0.0)
 
     def __post_init__(self) -> None:
@@ -93,6 +96,7 @@ class MaskSettings:
         _within("mask.cover", self.cover, 0, 0.5)
         _within("mask.refine", self.refine, 0, 0.5)
         _within("mask.hair", self.hair, 0, 1)
+        _within("mask.glasses", self.glasses, 0, 1)
         object.__setattr__(self, "sides", tuple(self.sides))
         if len(self.sides) != 4:
             raise ValueError(f"mask.sides must be four numbers, not {self.sides}")
@@ -215,7 +219,7 @@ class TemporalSettings:
         color: Mean colours. Filtering them lets the generator's own flicker through, which is worse.
         contrast: Spreads of the colours, and what ``histogram``, ``idt`` and ``sliced`` find beyond them.
         mask: The learned mask, and what can be seen of the face, in crop pixels.
-        hair: Where hair hangs into it, in crop pixels.
+        hair: Where hair hangs into it, and where glasses are painted over, in crop pixels.
         detail: What is estimated of the camera.
         cut: Jump of the mean colour, in [0, 1], that counts as a cut.
     """
@@ -257,7 +261,7 @@ _NO_TIME = TemporalSettings(color=0, contrast=0, mask=0, hair=0, detail=0)
 
 NONE = BlendSettings(
     color=_NO_COLOR,
-    mask=MaskSettings(shape="learned", inset=0, erosion=0, feather=0, cover=0, refine=0, hair=0),
+    mask=MaskSettings(shape="learned", inset=0, erosion=0, feather=0, cover=0, refine=0, hair=0, glasses=0),
     occlusion=_NO_OCCLUSION,
     poisson=_NO_POISSON,
     detail=_NO_DETAIL,
@@ -267,7 +271,9 @@ NONE = BlendSettings(
 
 CLASSIC = BlendSettings(
     color=ColorSettings(method="mean", trim=None),
-    mask=MaskSettings(shape="minimum", reach=0, inset=0, erosion=0.04, feather=0.02, cover=0, refine=0, hair=0),
+    mask=MaskSettings(
+        shape="minimum", reach=0, inset=0, erosion=0.04, feather=0.02, cover=0, refine=0, hair=0, glasses=0
+    ),
     occlusion=_NO_OCCLUSION,
     poisson=PoissonSettings(cells=0, smoothing=0, limit=None, fade=None),
     detail=_NO_DETAIL,

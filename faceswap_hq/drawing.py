@@ -35,7 +35,10 @@ class Drawn:
     visible: np.ndarray | None
     """float32 (S, S): 0 where something is in front of the target's face; None for nothing."""
     shape: blending.FaceShape | None = None
-    """Where the new face's own outline and brows lie in the crop; None where that is not known."""
+    """Where the new face's own outline and brows lie in the crop, and whether it wears glasses; None where that is not
+    known."""
+    glasses: bool = False
+    """Whether the target wears glasses."""
 
 
 Painter = Callable[[list[media.Frame], dict[str, float]], dict[int, Drawn]]
@@ -44,7 +47,9 @@ Painter = Callable[[list[media.Frame], dict[str, float]], dict[int, Drawn]]
 
 @torch.inference_mode()
 def shape_of(model: SwapAutoencoder, source: int, backend: str) -> blending.FaceShape | None:
-    """Where a person's outline and brows lie in what their decoder draws: the mean over a few remembered expressions.
+    """Where a person's outline and brows lie in what their decoder draws, and whether it draws glasses.
+
+    The mean over a few remembered expressions.
 
     Args:
         model: Of a design that draws from expressions alone; None for others.
@@ -61,7 +66,7 @@ def shape_of(model: SwapAutoencoder, source: int, backend: str) -> blending.Face
     faces = model.swap(None, measures.to(device), source, 1.0)[0]
     side = model.settings.resolution
     scale = max(1, round(_LEGIBLE / side))
-    outlines, brows, eyes = [], [], []
+    outlines, brows, eyes, seen = [], [], [], []
     with contextlib.closing(open_backend(backend, max_faces=1, static=True)) as finder:
         for face in (faces.permute(0, 2, 3, 1).float().cpu().numpy().clip(0, 1) * 255).astype(np.uint8):
             large = cv2.resize(face, None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC)
@@ -71,10 +76,12 @@ def shape_of(model: SwapAutoencoder, source: int, backend: str) -> blending.Face
                 outlines.append(regions.oval_polygon(landmarks))
                 brows.append(regions.brow_polygons(landmarks))
                 eyes.append(regions.region_polygons(landmarks)["eyes"])
+                seen.append(face.astype(np.float32) / 255)
     if not outlines:
         return None
-    parts = [[np.mean([each[i] for each in part], axis=0) for i in (0, 1)] for part in (brows, eyes)]
-    return blending.FaceShape(np.mean(outlines, axis=0), *parts)
+    mean_brows, mean_eyes = ([np.mean([each[i] for each in part], axis=0) for i in (0, 1)] for part in (brows, eyes))
+    worn = blending.wears_glasses(seen, eyes)
+    return blending.FaceShape(np.mean(outlines, axis=0), mean_brows, mean_eyes, worn)
 
 
 @torch.inference_mode()
@@ -87,8 +94,9 @@ def draw(
     seconds: dict[str, float],
     parser: FaceParser | None = None,
     shape: blending.FaceShape | None = None,
+    glasses: bool = False,
 ) -> dict[int, Drawn]:
-    """Faces and masks of a batch by frame index; ``shape`` is that of the source."""
+    """Faces and masks of a batch by frame index; ``shape`` is that of the source, ``glasses`` the target's."""
     started = time.perf_counter()
     size = model.settings.resolution
     chosen = [frame for frame in batch if frame.index in plan.matrices]
@@ -115,7 +123,7 @@ def draw(
             visible[frame.index] = np.minimum(visible.get(frame.index, parsed), parsed)
     seconds["occlusion"] += time.perf_counter() - started
     return {
-        frame.index: Drawn(face=faces[i], mask=masks[i], visible=visible.get(frame.index), shape=shape)
+        frame.index: Drawn(face=faces[i], mask=masks[i], visible=visible.get(frame.index), shape=shape, glasses=glasses)
         for i, frame in enumerate(chosen)
     }
 

@@ -100,13 +100,17 @@ def model_painter(
 ) -> Painter:
     """What paints with a model: see :func:`swapped_frames`."""
     device = device or next(model.parameters()).device
-    shape = None
-    if settings.blend.mask.hair > 0 and not settings.own:  # the target's own face lies where the target's does
+    shape, glasses = None, False
+    wanted = settings.blend.mask
+    if max(wanted.hair, wanted.glasses) > 0 and not settings.own:  # the target's own face lies where the target's does
         shape = shape_of(model, settings.source, settings.backend)
+    if wanted.glasses > 0 and shape is not None and not shape.glasses and settings.target is not None:
+        own = shape_of(model, settings.target, settings.backend)
+        glasses = own is not None and own.glasses
 
     def paint(batch: list[media.Frame], seconds: dict[str, float]) -> dict[int, Drawn]:
         with _few_torch_threads():
-            return draw(batch, plan, model, settings, device, seconds, parser, shape)
+            return draw(batch, plan, model, settings, device, seconds, parser, shape, glasses)
 
     return paint
 
@@ -181,7 +185,7 @@ def _prepare(
     prepared = blending.prepare(
         frame.image, drawn.face, drawn.mask, plan.matrices[frame.index],
         polygon=plan.polygons[frame.index], cover=plan.brows[frame.index], visible=drawn.visible,
-        shape=drawn.shape, settings=settings.blend, state=state,
+        shape=drawn.shape, glasses=drawn.glasses, settings=settings.blend, state=state,
     )  # fmt: skip
     seconds["blend: prepare"] += time.perf_counter() - started
     return prepared
