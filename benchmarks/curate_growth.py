@@ -72,7 +72,7 @@ def main() -> None:
     work = options.work.resolve()
     work.mkdir(parents=True, exist_ok=True)
     given = {key: getattr(options, key) for key in ("preset", "steps", "actor_seconds", "seconds")}
-    if not (work / "actors").is_dir():
+    if not (work / "actors/cast.json").exists():
         run(work, work / "home", "actors", "-o", str(work / "actors"), "--count", str(max(options.people)),
             "--seconds", str(options.actor_seconds), "--size", "256")  # fmt: skip
     result: dict[str, Any] = {"benchmark": "curate_growth", "settings": given, "casts": []}

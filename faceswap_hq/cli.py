@@ -327,6 +327,8 @@ def actors(
     """Make clips of virtual actors: procedural talking heads with no photograph inside."""
     from faceswap_hq.actors import make_cast
 
+    if (output / "cast.json").exists():
+        raise UserError(f"{output} holds a cast already.", "Choose another --output, or delete it.")
     paths = make_cast(output, count=count, seconds=seconds, seed=seed, size=size)
     say(f"{len(paths)} clips in {output}")
 

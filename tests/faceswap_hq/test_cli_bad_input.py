@@ -296,3 +296,11 @@ class TestHardFootage:
         assert code == 0
         assert "people. Choose with --person N; see x.faceset/people.png" in out
         assert len(read_faceset("x.faceset").rows) > 10
+
+
+def test_a_cast_of_actors_is_not_written_over(tmp_path, run):
+    (tmp_path / "cast.json").write_text("{}")
+    code, _, err = run("actors", "-o", str(tmp_path), "--count", "1", "--seconds", "0.2")
+    assert code == 2
+    assert "holds a cast already" in err
+    assert [path.name for path in tmp_path.iterdir()] == ["cast.json"]
