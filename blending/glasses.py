@@ -275,10 +275,5 @@ def _least(image: Array) -> Array:
     return cv2.min(cv2.min(a, b), c)
 
 
-def _most(image: Array) -> Array:
-    a, b, c = cv2.split(image)
-    return cv2.max(cv2.max(a, b), c)
-
-
 def _ball(width: int) -> Array:
     return cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (width, width))
