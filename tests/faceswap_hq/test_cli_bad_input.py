@@ -294,7 +294,7 @@ class TestHardFootage:
             "extract", footage / "hard" / "two_people_with_cuts.mp4", "-o", "x.faceset", "--every", "3"
         )
         assert code == 0
-        assert "people. Choose with --person N; see x.faceset/people.png" in out
+        assert "people, number 1 taken. Choose with --person N; see x.faceset/people.png" in out
         assert len(read_faceset("x.faceset").rows) > 10
 
 
