@@ -12,7 +12,8 @@ time as base's then takes half the steps. What a step costs is measured before, 
 the budget (a discriminator works in the last third only). The learning rate's schedule follows the budget.
 
 Every training's result is a file under ``--work``: the same command goes on where it was ended, and ``table.md`` there
-holds what is known so far. Differences are to the base row of the same seed: mean [smallest, largest].
+holds what is known so far; ``--kept`` trains nothing and tells what calls with other rows and seeds have left.
+Differences are to the base row of the same seed: mean [smallest, largest].
 """
 
 from __future__ import annotations
@@ -133,8 +134,8 @@ class Bench:
         of_base = 60_000 * self.options.minutes / known["wall"]["median"]
         return max(1, round(of_base / cost["ratio"]["median"]))
 
-    def result(self, row: Row, seed: int, cost: dict[str, Any] | None) -> dict[str, Any]:
-        """Train and measure; kept."""
+    def result(self, row: Row, seed: int, cost: dict[str, Any] | None) -> dict[str, Any] | None:
+        """Train and measure; kept. None where only what is kept is asked for, and nothing is."""
         steps = self.steps(cost)
         minutes = self.options.minutes
         budget = f"{self.options.steps}steps" if minutes is None else f"{minutes:g}min"
@@ -143,6 +144,8 @@ class Bench:
             "steps": steps, "every": self.options.every, "identity": self.options.identity is not None,
         }  # fmt: skip
         found = kept(path, asked)
+        if found is None and self.options.kept:
+            return None
         if found is None:
             trainer = self.trainer(row, seed)
             trained = train(trainer, steps)
@@ -195,6 +198,7 @@ def main() -> None:
     parser.add_argument("--identity", type=Path, help="face-recognition network, ONNX")
     parser.add_argument("--perceptual", type=Path, help="weights for the perceptual loss: a state dict")
     parser.add_argument("--perceptual-network", default="resnet18", help="the timm network that they are of")
+    parser.add_argument("--kept", action="store_true", help="train nothing, tell what is kept (budgets in steps)")
     parser.add_argument("--every", type=int, default=3, help="measure every so many frames")
     parser.add_argument("--cost-rounds", type=int, default=3, help="of timing steps beside base's; 0 leaves it out")
     parser.add_argument("--actors", type=int, default=4)
@@ -227,10 +231,14 @@ def main() -> None:
             notes[row.name] = "left out: it needs a network's weights (--perceptual FILE)"
             print(f"{row.name}: {notes[row.name]}", flush=True)
             continue
+        if options.kept and not bench.result(row, options.seeds[0], None):
+            continue
         costs[row.name] = bench.cost(row)
         results[row.name] = {}
         for seed in options.seeds:
             one = bench.result(row, seed, costs[row.name])
+            if one is None:
+                continue
             results[row.name][seed] = one
             print(row.name, seed, _line(one), flush=True)
             files.write_bytes(options.work / "table.md", table(results, costs, notes).encode())

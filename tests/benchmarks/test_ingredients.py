@@ -258,7 +258,7 @@ class TestBudgetAndResults:
         options = Namespace(**{
             "work": tmp_path, "preset": "fast", "steps": 2, "minutes": None, "every": 3, "identity": None,
             "cost_rounds": 1, "actors": 2, "cast_seed": 5, "seconds": 1.0, "held_out_seconds": 1.0, "side": 160,
-            "perceptual": None, "set": [],
+            "perceptual": None, "set": [], "kept": False,
         } | changes)  # fmt: skip
         monkeypatch.setattr(ingredients, "settings_of", lambda *of: SETTINGS)
         summary = {"pair": "a on b", "frames": 4, **dict.fromkeys(ingredients.swap_quality.MEASURES, 0.5)}
@@ -269,6 +269,10 @@ class TestBudgetAndResults:
         row = Row(name="focal, frequency", extras=Extras(focal_frequency=10))
         first = bench.result(row, 0, bench.cost(row))
         assert first["summary"]["mouth"]["mean"] == 0.5
+        bench.options.kept = True
+        assert bench.result(row, 0, None) == first
+        assert bench.result(row, 1, None) is None  # nothing is trained
+        bench.options.kept = False
         assert first["training"]["steps"] == 2
         bench.measurer = bench.people = None
         assert bench.result(row, 0, bench.cost(row)) == first
