@@ -206,6 +206,7 @@ def main() -> None:
     options = parser.parse_args()
     from throughput import clip_facts
 
+    from faceswap_hq import files
     from stress.data.layouts import Clip
 
     with tempfile.TemporaryDirectory(prefix="faceswap-hq-bench-") as folder, empty_cache(Path(folder)):
@@ -215,10 +216,11 @@ def main() -> None:
             Clip(id=name, path=path, label=0, people=(name,), source_clip=name, method="real", dataset="x")
             for name, path in ((path.stem, path) for path in paths)
         ]
-        models = [
-            rates(name, clips, options.frames, options.repeats, options.device, work, options.seconds)
-            for name in options.models
-        ]
+        models = []
+        for name in options.models:
+            models.append(rates(name, clips, options.frames, options.repeats, options.device, work, options.seconds))
+            if options.out is not None:  # minutes each: what is there is kept
+                files.write_json(options.out, {"benchmark": "scoring", "models": models, "note": "not at its end"})
         sizes = sorted({model["input_size"] for model in models})
         result = {
             "benchmark": "scoring",
