@@ -71,11 +71,12 @@ def main() -> None:
     options = parser.parse_args()
     work = options.work.resolve()
     work.mkdir(parents=True, exist_ok=True)
-    given = {key: getattr(options, key) for key in ("preset", "steps", "actor_seconds", "seconds")}
+    given = {key: getattr(options, key) for key in ("steps", "actor_seconds", "seconds")}
+    given["preset"] = Path(options.preset).name
     if not (work / "actors/cast.json").exists():
         run(work, work / "home", "actors", "-o", str(work / "actors"), "--count", str(max(options.people)),
             "--seconds", str(options.actor_seconds), "--size", "256")  # fmt: skip
-    result: dict[str, Any] = {"benchmark": "curate_growth", "settings": given, "casts": []}
+    result: dict[str, Any] = {"benchmark": "curate_growth", "settings": given, "casts": [], "machine": common.machine()}
     for count in options.people:
         done, out = work / f"{count}.json", work / f"out{count}"
         if not done.exists():
