@@ -5,7 +5,8 @@ temple and hold nothing. An arm is a ridge: darker or brighter than what lies ab
 from the lens. The path along which it does so best is found by dynamic programming, and what stands out along it, and
 hangs together with it inside the outline, is filled with what lies around (Telea 2004, An Image Inpainting Technique
 Based on the Fast Marching Method). Everything happens in a strip at each temple, in the crop's own directions and at
-its scale, so that it costs the same for every frame.
+its scale, so that it costs the same for every frame. Where the head is turned away so far that the lens on the far side
+stands out beyond the cheek, nothing is painted there: what is seen through it cannot be told from what lies behind it.
 """
 
 from __future__ import annotations
@@ -29,15 +30,18 @@ REACH = 0.075
 _IN, _OUT, _HEIGHT = 36, round(REACH * SIDE), 72  # a strip's pixels inside and outside of the outline, and its height
 _ABOVE = 5  # a strip begins so far above the middle of the brows
 _LEVEL = slice(10, 46)  # an arm lies at these heights
-_BEFORE, _AT = 26, 4  # a path begins at most so far inside the outline, and leads at least to so close to it
+_BEFORE, _STARTS = 26, 4  # a path begins at most, and at least, so far inside the outline
+_AT = 14  # ... and ends at most so: hair may hide the rest of an arm
 _THICK = 17  # what is thicker is no arm
 _RIM = 5  # ... and no rim
-_FAINT, _PLAIN = 0.06, 0.25  # contrast that an arm must have, and that is as good as any more
-_BEND = 0.08  # contrast that a step up or down costs: arms are straight
-_FOUND = 0.25  # contrast that a path must add up to, above what is faint
-_CORRIDOR = 7  # what belongs to an arm lies so near to its path
+_FAINT, _PLAIN = 0.05, 0.25  # contrast that an arm must have, and that is as good as any more
+_BEND = 0.04  # contrast that a step up or down costs: arms are straight
+_FOUND = 0.25  # contrast that a path must add up to, above what is faint; half of it where one was found before
+_KEPT = 0.03  # contrast that counts as seen where glasses were found before
+_CORRIDOR, _HINGE = 5, 9  # what belongs to an arm lies so near to its path, and so near the rim that it holds
 _EDGE, _SHARE = 0.05, 0.35  # contrast that counts as part of it: so much, and so much of the path's
-_SHOWN = 12  # columns of a strip in which the new face hides all
+_SHOWN = 4  # columns of a strip in which the new face hides all
+_AWAY, _TOWARDS = 0.72, 0.84  # a side, from the brows' middle, of the other's width: left alone; painted in full
 _PAST = 1  # rims are looked for to so far outside the outline
 _GROWN = 5
 _SHINE = 0.02  # contrast of lines that are rims
@@ -99,45 +103,48 @@ def without(
         return None
     strips = [
         cv2.warpAffine(target, place, (_IN + _OUT, _HEIGHT), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-        for place in places
+        for place, _ in places
     ]
-    found = None if state is None else state.known_glasses
-    if found is None:
-        found = np.stack([arm(strip) for strip in strips])
-        found = found if state is None else state.glasses(found)
+    before = (None, None) if state is None or state.last_glasses is None else state.last_glasses
+    found = np.stack([arm(strip, known) for strip, known in zip(strips, before, strict=True)])
+    found = found if state is None else state.glasses(found)
     if found.max() < _EDGE:
         return None
     painted: Array = target.copy()
     weight: Array = np.zeros(target.shape[:2], np.float32)
-    for strip, there, place in zip(strips, found, places, strict=True):
-        if there.max() >= _EDGE:
-            _paint(painted, weight, strip, np.float32(strength) * there, place)
-    return Removed(painted, weight)
+    for strip, there, (place, share) in zip(strips, found, places, strict=True):
+        if share * there.max() >= _EDGE:
+            _paint(painted, weight, strip, np.float32(strength * share) * there, place)
+    return Removed(painted, weight) if weight.any() else None
 
 
-def arm(strip: Array) -> Array:
+def arm(strip: Array, before: Array | None = None) -> Array:
     """Where an arm of glasses, and the rim that it holds, are seen at a temple.
 
     Args:
         strip: (72, 36 + 19, 3) float32 RGB in [0, 1]: x grows outwards, the outline lies at 36, the brows at 5.
+        before: What was found a moment ago; it is kept to where the strip does not say otherwise, so that what is
+            painted over does not change from frame to frame.
 
     Returns:
         (72, 55) float32 in [0, 1]: 0 everywhere where no arm is found.
     """
     nothing = np.zeros(strip.shape[:2], np.float32)
     dark, bright = _hats(strip, np.ones((_THICK, 1), np.uint8))
-    level = cv2.blur(cv2.max(_least(dark), _least(bright)), (7, 3))
-    found = _path(level[:, _IN - _BEFORE :])
+    contrast = cv2.max(_least(dark), _least(bright))
+    level = cv2.blur(contrast, (5, 3))
+    found = _path(level[:, _IN - _BEFORE :], None if before is None else before[:, _IN - _BEFORE :])
     if found is None:
         return nothing
     path, columns = found[0], found[1] + _IN - _BEFORE
-    near: Any = np.zeros(strip.shape[:2], np.uint8)
-    near[path, columns] = 1
-    near = cv2.dilate(near, np.ones((2 * _CORRIDOR + 1, 5), np.uint8))
+    line: Any = np.zeros(strip.shape[:2], np.uint8)
+    line[path, columns] = 1
     edge = max(_EDGE, _SHARE * float(np.median(level[path, columns])))
-    standing: Array = (cv2.max(_least(dark), _least(bright)) > edge).astype(np.uint8) & near
+    near: Any = cv2.dilate(line, np.ones((2 * _CORRIDOR + 1, 5), np.uint8))
+    holding: Any = cv2.dilate(line, _ball(2 * _HINGE + 1))
+    standing: Array = (contrast > edge).astype(np.uint8) & near
     rims = cv2.max(*(_least(hat) for hat in _hats(strip, _ball(_RIM))))
-    inside = (rims > max(_EDGE, edge / 2)).astype(np.uint8)
+    inside = (rims > max(_EDGE, edge / 2)).astype(np.uint8) & holding
     inside[:, _IN + _PAST :] = 0
     _, labels = cv2.connectedComponents(standing | inside)
     kept = np.unique(labels[path, columns])
@@ -214,8 +221,11 @@ def _along(contrast: Array) -> float:
 
 def _places(
     matrix: Array, size: int, outline: Array, brows: Sequence[Array], corner: tuple[int, int]
-) -> list[Array] | None:
-    """The (2, 3) that bring the target's pixels, counted from 0, to the strips on the left and on the right."""
+) -> list[tuple[Array, float]] | None:
+    """The (2, 3) that bring the target's pixels, counted from 0, to the strips on the left and on the right.
+
+    With each, in [0, 1], how far that side of the head is turned to the camera.
+    """
     if not len(brows):
         return None
     scale = SIDE / size
@@ -227,17 +237,25 @@ def _places(
     beside = points[np.abs(points[:, 1] - (top + _HEIGHT / 2)) < _HEIGHT / 2]
     if len(beside) < 2:
         return None
+    middle, least, most = (float(x) for x in (brow[:, 0].mean(), beside[:, 0].min(), beside[:, 0].max()))
+    left, right = middle - least, most - middle
+    if min(left, right) <= 0:
+        return None
     places = []
-    for sign, x in ((-1.0, beside[:, 0].min()), (1.0, beside[:, 0].max())):
+    for sign, x, ratio in ((-1.0, least, left / right), (1.0, most, right / left)):
         place = np.array([[sign], [1.0]]) * to_crop
         place[:, 2] += np.array([_IN - sign * x, -top]) + place[:, :2] @ np.array(corner, np.float64)
-        places.append(place)
+        places.append((place, float(np.clip((ratio - _AWAY) / (_TOWARDS - _AWAY), 0, 1))))
     return places
 
 
-def _path(level: Array) -> tuple[Array, Array] | None:
+def _path(level: Array, before: Array | None) -> tuple[Array, Array] | None:
     """Rows and columns of the best way outwards, each (n,), which is to the right; None for none worth it."""
     gain = np.minimum(level[_LEVEL], np.float32(_PLAIN)) - np.float32(_FAINT)
+    enough = _FOUND
+    if before is not None and before.max() >= _EDGE:
+        gain = gain + np.float32(_KEPT) * before[_LEVEL]
+        enough = _FOUND / 2
     total = np.empty_like(gain)
     total[:, 0] = gain[:, 0]
     steps = np.zeros(gain.shape, np.int64)  # up, none, down; 2: the way begins here
@@ -248,14 +266,14 @@ def _path(level: Array) -> tuple[Array, Array] | None:
         ways[0, 1:] = before[:-1] - _BEND
         ways[1] = before
         ways[2, :-1] = before[1:] - _BEND
-        ways[3] = 0 if column < _BEFORE - _AT else -np.inf
+        ways[3] = 0 if column < _BEFORE - _STARTS else -np.inf
         best = ways.argmax(axis=0)
         steps[:, column] = best - 1
         total[:, column] = ways[best, everywhere] + gain[:, column]
     ends = total[:, _BEFORE - _AT :]
     row, column = (int(at) for at in np.unravel_index(ends.argmax(), ends.shape))
     column += _BEFORE - _AT
-    if total[row, column] < _FOUND:
+    if total[row, column] < enough:
         return None
     rows = [row]
     while column > len(rows) - 1 and steps[row, column - len(rows) + 1] != 2:

@@ -11,6 +11,8 @@ from blending.grain import Grain
 from blending.settings import TemporalSettings
 from blending.temporal import ExponentialFilter, StatisticsFilter
 
+_SLOWER = 3  # glasses leave more slowly than hair
+
 
 class BlendState:
     """The filters of one person's track; not to be shared between tracks.
@@ -27,10 +29,9 @@ class BlendState:
         )
         self._curves = ExponentialFilter(settings.contrast)
         self._mask, self._visible = (ExponentialFilter(settings.mask) for _ in range(2))
-        self._glasses = ExponentialFilter(settings.hair / min(2, max(1, settings.hair)))
-        self._glasses_every = min(2, max(1, int(settings.hair)))
-        self._glasses_age = 0
-        self._known_glasses: NDArray[Any] | None = None
+        self._glasses = ExponentialFilter(_SLOWER * settings.hair)
+        self.last_glasses: NDArray[Any] | None = None
+        """What :meth:`glasses` returned last."""
         self._hair_every = max(1, min(3, int(settings.hair)))
         self._hair_age = 0
         self._hairs = [ExponentialFilter(settings.hair / self._hair_every) for _ in range(2)]
@@ -60,7 +61,7 @@ class BlendState:
         self._mask.reset()
         self._visible.reset()
         self._glasses.reset()
-        self._known_glasses = None
+        self.last_glasses = None
         for hair in self._hairs:
             hair.reset()
         self._known_hairs = None
@@ -86,17 +87,10 @@ class BlendState:
             return None
         return np.minimum(visible, self._visible(visible))
 
-    @property
-    def known_glasses(self) -> NDArray[Any] | None:
-        """What :meth:`glasses` returned last; None where another look is due, in every second frame."""
-        self._glasses_age += 1
-        return None if self._glasses_age >= self._glasses_every else self._known_glasses
-
     def glasses(self, found: NDArray[Any]) -> NDArray[Any]:
         """Filter where glasses are painted over, in crop pixels. What is seen of them now is painted over at once."""
-        self._glasses_age = 0
-        self._known_glasses = np.maximum(found, self._glasses(found))
-        return self._known_glasses
+        self.last_glasses = np.maximum(found, self._glasses(found))
+        return self.last_glasses
 
     @property
     def hairs(self) -> list[NDArray[Any]] | None:
