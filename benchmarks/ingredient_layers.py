@@ -1,4 +1,4 @@
-"""Decoders that are not in the product, for ``ingredients.py``: shared, cheaper, or drawing coarsely at first.
+"""Decoders that are not in the product, for ``ingredients.py``: cheaper, or drawing coarsely at first.
 
 Each function changes an untrained model in place.
 """
@@ -13,14 +13,6 @@ from faceswap_hq.model.autoencoder import Decoder
 
 GROUPS = 4
 SLOPE = 0.1  # of the model's leaky ReLUs
-
-
-def share_stages(model: SwapAutoencoder, count: int) -> None:
-    """Make everybody's first ``count`` doublings, with their residual blocks, those of the first person."""
-    shared = sum(1 + blocks for blocks in model.settings.residual[:count])
-    for decoder in model.decoders[1:]:
-        for i in range(shared):
-            decoder.stages[i] = model.decoders[0].stages[i]
 
 
 def cheapen(model: SwapAutoencoder, kind: str) -> None:

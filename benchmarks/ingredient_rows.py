@@ -33,8 +33,6 @@ class Extras:
     """``hinge`` or ``lsgan``."""
     coarse: str = "never"
     """In the first third of the budget: ``loss`` compares pictures at half the size; ``drawing`` draws them so too."""
-    shared_stages: int = 0
-    """Doublings of the decoders, from the first, that all people share."""
     convolutions: str = "dense"
     """Of the decoders' stages: ``dense``, ``separable`` or ``grouped``."""
 
@@ -80,7 +78,7 @@ ADVERSARIES = (
     _with("discriminator, lsgan 0.02", adversarial=0.02, adversary="lsgan"),
     _with("discriminator, hinge 0.1", adversarial=0.1),
 )
-SHARING = (_with("first stage shared", shared_stages=1),)
+SHARING = (_set("no stage shared", "shared=0"), _set("two stages shared", "shared=2"))
 AUGMENTATION = (
     _set("light and tint off", "augment.light=0", "augment.tint=0"),
     _set("light and tint doubled", "augment.light=0.2", "augment.tint=0.08"),

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import torch
-from ingredient_layers import cheapen, draw_coarsely_first, halved, set_coarse, share_stages
+from ingredient_layers import cheapen, draw_coarsely_first, halved, set_coarse
 from ingredient_losses import Adversary, Perceptual, focal_frequency
 from ingredient_rows import EARLY, LATE, Extras
 
@@ -52,8 +52,6 @@ class IngredientTrainer(Trainer):
         model = super().built(people)
         if self.extras.convolutions != "dense":
             cheapen(model, self.extras.convolutions)
-        if self.extras.shared_stages:
-            share_stages(model, self.extras.shared_stages)
         if self.extras.coarse == "drawing":
             draw_coarsely_first(model)
         return model

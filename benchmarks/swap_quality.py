@@ -6,7 +6,8 @@
 ``actors``: virtual actors, all trained together (one encoder, a decoder each); every ordered pair is swapped in a
 performance held out from training and compared with the exact swap, rendered. ``footage``: ordered pairs of real clips,
 one training for two people both ways, on the first part of both clips, measured on the last part of B's; or, where a
-third clip is given, on all of A and B, measured on the third.
+third clip is given, on all of A and B, measured on the third. With ``--added C`` a person is then added to every such
+model, as ``train --add`` does, and what is measured are swaps of C onto those two.
 
 What is measured is the decoder's raw output, pasted without color transfer, mask refinement or Poisson blending; every
 budget is a training of its own, since the learning rate's schedule depends on it. ``--set loss.dssim=0`` changes a
@@ -64,10 +65,12 @@ def changed(preset: str, changes: list[str], seed: int) -> TrainSettings:
     return from_dict(TrainSettings, values, "--set")
 
 
-def trained(run: Path, people: list[Faceset], settings: TrainSettings, budget: Budget) -> dict[str, Any]:
+def trained(
+    run: Path, people: list[Faceset], settings: TrainSettings, budget: Budget, base: Path | None = None
+) -> dict[str, Any]:
     """Train, or take the run that is there; how long it took, in steps and seconds."""
     started = time.perf_counter()
-    result = loop.train(run, people, settings, budget, device="cpu")
+    result = loop.train(run, people, settings, budget, device="cpu", base=base)
     if result.stopped:
         raise SystemExit("interrupted: the same command goes on from here")
     return {
@@ -260,6 +263,17 @@ def footage_groups(options: argparse.Namespace) -> list[tuple[str, list[Faceset]
     return list(groups.values())
 
 
+def with_added(
+    added: Faceset, sets: list[Faceset], cases: list[dict[str, Any]]
+) -> tuple[list[Faceset], list[dict[str, Any]]]:
+    """The person to be added, and the same cases with that person as the source."""
+    onto = {case["target"]: case for case in cases}
+    return [added], [
+        {**case, "name": f"{added.name} on {case['clip'].stem}", "source": len(sets), "faceset": added}
+        for case in onto.values()
+    ]
+
+
 def head_of(faceset: Faceset, share: float) -> tuple[Faceset, int]:
     """The faceset's rows of the first part of its clip, and the first frame behind that part."""
     last = max(row.frame for row in faceset.rows)
@@ -303,11 +317,14 @@ def main() -> None:
         metavar="A:B[:C]",
         help="clips, for footage: A onto the last part of B, or onto C, another clip of B",
     )
+    parser.add_argument("--added", type=Path, metavar="CLIP", help="of a person added to each finished model")
     parser.add_argument("--train-share", type=float, default=0.7, help="part of each clip that is trained on")
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
     if options.work.resolve().is_relative_to(common.REPOSITORY):
         parser.error("--work must lie outside this repository")
+    if options.added and options.on != "footage":
+        parser.error("--added is for footage")
     options.work.mkdir(parents=True, exist_ok=True)
     identity = quality.IdentityModel(options.identity) if options.identity else None
     budgets = [Budget(minutes=m) for m in options.minutes] + [Budget(steps=n) for n in options.steps]
@@ -318,10 +335,11 @@ def main() -> None:
         groups.append(("actors", *actor_cases(options)))
     if options.on == "footage":
         groups = footage_groups(options)
+    added = head_of(faces_of(options.added, options.work), options.train_share)[0] if options.added else None
     looks: dict[str, np.ndarray] = {}
     if identity is not None:
         for _, sets, _ in groups:
-            for faceset in sets:
+            for faceset in [*sets, *([added] if added is not None else [])]:
                 if faceset.name not in looks:
                     looks[faceset.name] = looks_of(faceset, identity)
     variants = [("as shipped", "")] if not options.variant else []
@@ -342,6 +360,10 @@ def main() -> None:
             amount = f"{budget.steps}steps" if budget.steps else f"{budget.minutes:g}min"
             run = options.work / f"{group}-{preset}-{variant.replace(' ', '_')}-{amount}-{seed}.model"
             runs.append(trained(run, sets, settings, budget))
+            if added is not None:
+                base, run = run, run.with_name(f"{run.stem}+{added.name}.model")
+                sets, cases = with_added(added, sets, cases)
+                runs.append(trained(run, sets, settings, budget, base))
             for case in cases:
                 full = Case(run=run, looks=looks.get(case["faceset"].name), **case)
                 rows.append(measured(full, identity, options.retarget, options.every))

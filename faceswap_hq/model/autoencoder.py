@@ -238,6 +238,18 @@ class SwapAutoencoder(nn.Module):
             known = trained.people.index(name) if name in trained.people else 0
             decoder.load_state_dict(trained.decoders[known].state_dict())
 
+    def share(self, count: int) -> None:
+        """Make everybody's first ``count`` doublings, with their residual blocks, one and the same: the first person's.
+
+        They then learn from everybody. In :meth:`state_dict` everybody still has them, so that whoever loads it finds
+        decoders that are whole, each a person's own.
+        """
+        shared = sum(1 + blocks for blocks in self.settings.residual[:count])
+        first, *others = (cast(nn.Sequential, decoder.stages) for decoder in self.decoders)
+        for stages_ in others:
+            for i in range(shared):
+                stages_[i] = first[i]
+
     @property
     def retargets(self) -> float:
         """Default of ``retarget`` in :meth:`swap`: the published scheme draws from the target's own code."""

@@ -96,9 +96,18 @@ def _loss_of(path: Path) -> float:
 
 
 def save_tensors(tensors: dict[str, Tensor], path: Path) -> None:
-    """Safetensors reports a full disk in words; it leaves here as the OSError that it is."""
+    """Write a file that holds each tensor by itself, also where several are one in memory, as shared weights are.
+
+    Safetensors reports a full disk in words; it leaves here as the OSError that it is.
+    """
+    apart: dict[str, Tensor] = {}
+    taken: set[int] = set()
+    for key, value in tensors.items():
+        plain = value.detach().cpu().contiguous()
+        apart[key] = plain.clone() if plain.data_ptr() in taken else plain
+        taken.add(plain.data_ptr())
     try:
-        save_file({key: value.detach().cpu().contiguous() for key, value in tensors.items()}, path)
+        save_file(apart, path)
     except SafetensorError as error:
         if "No space left" in str(error) or "os error 28" in str(error):
             raise OSError(28, "No space left on device", str(path)) from error

@@ -36,6 +36,9 @@ class TrainSettings:
     """Share of the faceset crop's side that the model sees."""
     batch: int = 8
     """Faces of each person in a step."""
+    shared: int = 0
+    """Doublings of the decoders, from the first, that people trained together share (:meth:`SwapAutoencoder.share`).
+    Who is added later has them to oneself."""
     pose_matching: float = 3.0
     """Faces whose pose the other people show are drawn up to so many times as often as by chance; 1 draws all alike."""
     learning_rate: float = 6e-4
@@ -77,6 +80,8 @@ class TrainSettings:
             raise UserError(f"coverage must lie in (0, {1 / MARGIN:g}], not {self.coverage}.")
         if self.pretrained and self.model.design != "beckmann2023":
             raise UserError("Only the encoder of the design beckmann2023 has pretrained weights.")
+        if not 0 <= self.shared <= len(self.model.decoder_channels):
+            raise UserError("shared lies between 0 and the number of the model's decoder_channels.")
         if self.batch < 1 or self.keep < 1 or self.warmup < 0 or self.seed < 0:
             raise UserError("batch and keep must be at least 1, warmup and seed not negative.")
         if not 1 <= self.pose_matching < math.inf:

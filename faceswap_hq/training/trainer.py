@@ -82,6 +82,8 @@ class Trainer:
             model.begin_from(begin)
         elif isinstance(model.encoder, EfficientEncoder) and settings.pretrained and fresh:
             model.encoder.load_imagenet()
+        if base is None:
+            model.share(settings.shared)
         for number, person in enumerate(self.people, self.first):
             model.learn_habits(number, person.calibration, person.measures[remembered(person)])
             if settings.model.views and fresh and (begin is None or person.name not in begin.people):

@@ -115,20 +115,6 @@ def test_a_perceptual_network_is_that_of_the_file(tmp_path):
 
 
 class TestLayers:
-    def test_a_shared_stage_is_one_and_the_same_and_learns_from_everybody(self):
-        trainer = IngredientTrainer(SETTINGS, PEOPLE, Extras(shared_stages=1))
-        first, second = trainer.model.decoders
-        assert first.stages[0] is second.stages[0]
-        assert first.stages[1] is second.stages[1]
-        assert first.head is not second.head
-        own = sum(p.numel() for p in first.stages[:2].parameters())
-        apart = SwapAutoencoder(MODEL, ["anna", "ben"])
-        assert sum(p.numel() for p in trainer.model.parameters()) + own == sum(p.numel() for p in apart.parameters())
-        second(torch.rand(1, 8, 8, 8)).sum().backward()
-        assert first.stages[0].convolution.weight.grad is not None
-        trainer.step(0.0)
-        assert trainer.model.decoders[0].stages[0] is trainer.model.decoders[1].stages[0]
-
     @pytest.mark.parametrize("kind", ["separable", "grouped"])
     def test_cheaper_convolutions_draw_the_same_shape_with_fewer_weights(self, kind):
         torch.manual_seed(0)

@@ -27,10 +27,13 @@ MODEL = ModelSettings(
     resolution=32, encoder_channels=(8, 16), bottleneck=16, base_channels=8, decoder_channels=(8,), residual=(1,),
     views=2,
 )  # fmt: skip
-SETTINGS = TrainSettings(preset="test", batch=2, precision="float32", warmup=2, learning_rate=2e-3, model=MODEL)
+SETTINGS = TrainSettings(
+    preset="test", batch=2, shared=1, precision="float32", warmup=2, learning_rate=2e-3, model=MODEL
+)
 SETTINGS_YAML = """
 preset: test
 batch: 2
+shared: 1
 precision: float32
 warmup: 2
 learning_rate: 0.002

@@ -54,6 +54,23 @@ def test_each_person_has_a_decoder_and_all_share_the_encoder(model):
     assert touched == {"encoder.convolutions", "encoder.dense", "opening.dense", "opening.expression", "decoders.1"}
 
 
+def test_people_share_the_first_doublings_where_they_are_told_to():
+    """They are there once, learn from everybody, and whoever loads the model has each person's own."""
+    torch.manual_seed(0)
+    apart, together = (SwapAutoencoder(MODEL, ["anna", "ben"]) for _ in range(2))
+    together.share(1)
+    once = sum(p.numel() for p in apart.decoders[0].stages.parameters())
+    assert sum(p.numel() for p in together.parameters()) + once == sum(p.numel() for p in apart.parameters())
+    for person in range(2):
+        together.zero_grad()
+        together(faces(), doing(), person)[0].sum().backward()
+        assert float(together.decoders[0].stages[0].convolution.weight.grad.abs().sum()) > 0
+    apart.load_state_dict(together.state_dict())
+    for person in range(2):
+        torch.testing.assert_close(apart(faces(), doing(), person), together(faces(), doing(), person))
+    assert apart.decoders[0].stages[0] is not apart.decoders[1].stages[0]
+
+
 def test_the_code_carries_no_place(model):
     """The bottleneck is the only way through: what the decoder draws depends on nothing else of the picture."""
     code = model.encoder(faces())

@@ -233,6 +233,9 @@ def test_a_person_added_later(pair, tmp_path):
         assert torch.equal(old.swap(image, measures, person)[0], new.swap(image, measures, person)[0])
         assert torch.equal(old.rest[person], new.rest[person])
     assert not torch.equal(new.decoders[2].head.weight, old.decoders[0].head.weight)
+    first = [decoder.stages[0].convolution.weight for decoder in new.decoders]
+    assert torch.equal(first[0], first[1])  # those trained together share it
+    assert not torch.equal(first[0], first[2])
     assert new.codes[2].abs().sum() > 0
     assert 0 < old.usual.max() < 1  # how wrong each is usually drawn was measured
     assert torch.equal(old.usual, new.usual[:2])
