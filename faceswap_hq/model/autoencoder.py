@@ -244,11 +244,19 @@ class SwapAutoencoder(nn.Module):
         They then learn from everybody. In :meth:`state_dict` everybody still has them, so that whoever loads it finds
         decoders that are whole, each a person's own.
         """
-        shared = sum(1 + blocks for blocks in self.settings.residual[:count])
-        first, *others = (cast(nn.Sequential, decoder.stages) for decoder in self.decoders)
-        for stages_ in others:
-            for i in range(shared):
-                stages_[i] = first[i]
+        for decoder in self.decoders[1:]:
+            for i, layer in enumerate(self._first_layers(count)[0]):
+                cast(nn.Sequential, decoder.stages)[i] = layer
+
+    def alike(self, count: int) -> bool:
+        """Whether everybody's first ``count`` doublings hold the same weights, as after training them shared."""
+        first, *others = (nn.Sequential(*layers).state_dict() for layers in self._first_layers(count))
+        return all(torch.equal(value, other[key]) for other in others for key, value in first.items())
+
+    def _first_layers(self, count: int) -> list[list[nn.Module]]:
+        """Everybody's first ``count`` doublings, with their residual blocks."""
+        layers = sum(1 + blocks for blocks in self.settings.residual[:count])
+        return [list(cast(nn.Sequential, decoder.stages))[:layers] for decoder in self.decoders]
 
     @property
     def retargets(self) -> float:

@@ -171,7 +171,7 @@ class _DamagedError(Exception):
     """What was read is not what was written."""
 
 
-_DAMAGE = (_DamagedError, OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError, SafetensorError)
+_DAMAGE = (_DamagedError, OSError, ValueError, LookupError, TypeError, AttributeError, RuntimeError, SafetensorError)
 
 
 def _read(path: Path) -> Progress:

@@ -122,6 +122,8 @@ def train(
             f"{begin} has a model of another shape (preset {started[1].preset}).",
             f"--preset {started[1].preset}, or the YAML file that it was trained with.",
         )
+    if started is not None and not started[0].alike(settings.shared):
+        settings = replace(settings, shared=0)  # somebody was added, whose first doublings are made for one face
     sources = {} if base is None else dict(runs.read_config(base)[1])
     known = len(sources)
     sources |= {faceset.name: str(faceset.path.name) for faceset in facesets}

@@ -48,7 +48,8 @@ def prepare(
         begun_from: sha256 of the weights that the training begins with; empty for none.
 
     Returns:
-        The settings to use: those of the existing run where there is one (``precision`` stays what was measured).
+        The settings to use: those of the existing run where there is one (``precision`` stays what was measured, and
+        decoders go on sharing what they began to).
 
     Raises:
         UserError: If the directory holds something else, is damaged, newer, or trained with other people or settings.
@@ -84,7 +85,7 @@ def prepare(
     changed = [
         key
         for key, value in to_dict(settings).items()
-        if key not in ("precision", "minutes") and to_dict(old)[key] != value
+        if key not in ("precision", "minutes", "shared") and to_dict(old)[key] != value
     ]
     if changed:
         same = old.preset == settings.preset

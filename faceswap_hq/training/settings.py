@@ -38,7 +38,7 @@ class TrainSettings:
     """Faces of each person in a step."""
     shared: int = 0
     """Doublings of the decoders, from the first, that people trained together share (:meth:`SwapAutoencoder.share`).
-    Who is added later has them to oneself."""
+    Who is added later has them to oneself, and where a training begins from a model with such a person all have."""
     pose_matching: float = 3.0
     """Faces whose pose the other people show are drawn up to so many times as often as by chance; 1 draws all alike."""
     learning_rate: float = 6e-4

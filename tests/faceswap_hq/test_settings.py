@@ -61,6 +61,8 @@ def test_a_yaml_file(tmp_path):
         ("learning_rate: .inf", r"learning_rate must be a finite"),
         ("learning_rate: -0.1", r"learning rate"),
         ("batch: 0", r"batch"),
+        ("shared: -1", r"shared"),
+        ("shared: 9", r"shared"),
         ("keep: 0", r"keep"),
         ("clip: 0", r"clip"),
         ("beta2: 1.0", r"beta2"),

@@ -248,6 +248,16 @@ def test_a_person_added_later(pair, tmp_path):
     assert same(grown, again)
     with pytest.raises(UserError, match="same name"):
         train(tmp_path / "twice", [pair[0]], SETTINGS, Budget(steps=1), device="cpu", base=base)
+    # All together from there: nobody's first doublings are replaced by another's
+    three = [*pair, cem]
+    further, other = tmp_path / "further", tmp_path / "other"
+    slow = replace(SETTINGS, learning_rate=1e-9)
+    train(further, three, slow, Budget(steps=3), device="cpu", begin=grown)
+    weights = [decoder.stages[0].convolution.weight for decoder in load_model(further)[0].decoders]
+    torch.testing.assert_close(weights, first, atol=1e-6, rtol=0)
+    for options in ({"begin": grown, "report": stop_at(1)}, {}):
+        train(other, three, slow, Budget(steps=3), device="cpu", **options)
+    assert same(further, other)
 
 
 
