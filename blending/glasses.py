@@ -36,7 +36,8 @@ _THICK = 17  # what is thicker is no arm
 _RIM = 5  # ... and no rim
 _FAINT, _PLAIN = 0.05, 0.25  # contrast that an arm must have, and that is as good as any more
 _BEND = 0.04  # contrast that a step up or down costs: arms are straight
-_FOUND = 0.25  # contrast that a path must add up to, above what is faint; half of it where one was found before
+_LONG = 10  # columns in which a path must be seen: moles are no arms
+_FOUND = 0.25  # contrast that it must add up to, above what is faint; half of it where one was found before
 _KEPT = 0.03  # contrast that counts as seen where glasses were found before
 _CORRIDOR, _HINGE = 5, 9  # what belongs to an arm lies so near to its path, and so near the rim that it holds
 _EDGE, _SHARE = 0.05, 0.35  # contrast that counts as part of it: so much, and so much of the path's
@@ -101,6 +102,9 @@ def without(
     places = _places(matrix, size, outline, brows, corner)
     if places is None:
         return None
+    shares = np.array([share for _, share in places])
+    if state is not None:
+        shares = state.sides(shares)
     strips = [
         cv2.warpAffine(target, place, (_IN + _OUT, _HEIGHT), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
         for place, _ in places
@@ -112,9 +116,9 @@ def without(
         return None
     painted: Array = target.copy()
     weight: Array = np.zeros(target.shape[:2], np.float32)
-    for strip, there, (place, share) in zip(strips, found, places, strict=True):
+    for strip, there, (place, _), share in zip(strips, found, places, shares, strict=True):
         if share * there.max() >= _EDGE:
-            _paint(painted, weight, strip, np.float32(strength * share) * there, place)
+            _paint(painted, weight, strip, there, place, strength * float(share))
     return Removed(painted, weight) if weight.any() else None
 
 
@@ -154,8 +158,8 @@ def arm(strip: Array, before: Array | None = None) -> Array:
     return cv2.GaussianBlur(grown, (3, 3), 0)
 
 
-def _paint(painted: Array, weight: Array, strip: Array, where: Array, place: Array) -> None:
-    """Fill a strip, and bring it back into the frame and the weights, in place."""
+def _paint(painted: Array, weight: Array, strip: Array, there: Array, place: Array, strength: float) -> None:
+    """Fill a strip where something is, and bring it back into the frame and the weights, in place."""
     inverse = cv2.invertAffineTransform(place)
     corners = np.array([[0, 0], [_IN + _OUT, 0], [0, _HEIGHT], [_IN + _OUT, _HEIGHT]]) @ inverse[:, :2].T
     corners += inverse[:, 2]
@@ -164,7 +168,8 @@ def _paint(painted: Array, weight: Array, strip: Array, where: Array, place: Arr
     right, bottom = np.clip(np.ceil(corners.max(axis=0)).astype(int) + 2, 0, most)
     if right <= left or bottom <= top:
         return
-    holes = (where > _EDGE).astype(np.uint8)
+    holes = (there > _EDGE).astype(np.uint8)
+    where = np.float32(strength) * there
     filled = cv2.inpaint(cv2.convertScaleAbs(strip, alpha=255.0), holes, _RADIUS, cv2.INPAINT_TELEA)
     both = cv2.merge([filled * (where[..., None] / 255), where])
     here = place.copy()
@@ -239,23 +244,20 @@ def _places(
         return None
     middle, least, most = (float(x) for x in (brow[:, 0].mean(), beside[:, 0].min(), beside[:, 0].max()))
     left, right = middle - least, most - middle
-    if min(left, right) <= 0:
-        return None
     places = []
-    for sign, x, ratio in ((-1.0, least, left / right), (1.0, most, right / left)):
+    for sign, x, own, other in ((-1.0, least, left, right), (1.0, most, right, left)):
+        ratio = own / other if other > 0 else 1.0
         place = np.array([[sign], [1.0]]) * to_crop
         place[:, 2] += np.array([_IN - sign * x, -top]) + place[:, :2] @ np.array(corner, np.float64)
         places.append((place, float(np.clip((ratio - _AWAY) / (_TOWARDS - _AWAY), 0, 1))))
     return places
 
 
-def _path(level: Array, before: Array | None) -> tuple[Array, Array] | None:
+def _path(level: Array, known: Array | None) -> tuple[Array, Array] | None:
     """Rows and columns of the best way outwards, each (n,), which is to the right; None for none worth it."""
     gain = np.minimum(level[_LEVEL], np.float32(_PLAIN)) - np.float32(_FAINT)
-    enough = _FOUND
-    if before is not None and before.max() >= _EDGE:
-        gain = gain + np.float32(_KEPT) * before[_LEVEL]
-        enough = _FOUND / 2
+    if known is not None:
+        gain = gain + np.float32(_KEPT) * known[_LEVEL]
     total = np.empty_like(gain)
     total[:, 0] = gain[:, 0]
     steps = np.zeros(gain.shape, np.int64)  # up, none, down; 2: the way begins here
@@ -273,13 +275,16 @@ def _path(level: Array, before: Array | None) -> tuple[Array, Array] | None:
     ends = total[:, _BEFORE - _AT :]
     row, column = (int(at) for at in np.unravel_index(ends.argmax(), ends.shape))
     column += _BEFORE - _AT
-    if total[row, column] < enough:
-        return None
+    amount = float(total[row, column])
     rows = [row]
     while column > len(rows) - 1 and steps[row, column - len(rows) + 1] != 2:
         row += int(steps[row, column - len(rows) + 1])
         rows.append(row)
-    return np.array(rows[::-1]) + _LEVEL.start, np.arange(column - len(rows) + 1, column + 1)
+    path, columns = np.array(rows[::-1]) + _LEVEL.start, np.arange(column - len(rows) + 1, column + 1)
+    again = known is not None and known[path, columns].mean() > 0.5
+    if (level[path, columns] > _FAINT).sum() < _LONG or amount < (_FOUND / 2 if again else _FOUND):
+        return None
+    return path, columns
 
 
 def _hats(strip: Array, kernel: Array) -> tuple[Array, Array]:

@@ -30,8 +30,10 @@ class BlendState:
         self._curves = ExponentialFilter(settings.contrast)
         self._mask, self._visible = (ExponentialFilter(settings.mask) for _ in range(2))
         self._glasses = ExponentialFilter(_SLOWER * settings.hair)
+        self._sides = ExponentialFilter(settings.hair)
+        self._remembers = settings.hair > 0
         self.last_glasses: NDArray[Any] | None = None
-        """What :meth:`glasses` returned last."""
+        """What :meth:`glasses` returned last; None where nothing is to be remembered."""
         self._hair_every = max(1, min(3, int(settings.hair)))
         self._hair_age = 0
         self._hairs = [ExponentialFilter(settings.hair / self._hair_every) for _ in range(2)]
@@ -61,6 +63,7 @@ class BlendState:
         self._mask.reset()
         self._visible.reset()
         self._glasses.reset()
+        self._sides.reset()
         self.last_glasses = None
         for hair in self._hairs:
             hair.reset()
@@ -89,8 +92,13 @@ class BlendState:
 
     def glasses(self, found: NDArray[Any]) -> NDArray[Any]:
         """Filter where glasses are painted over, in crop pixels. What is seen of them now is painted over at once."""
-        self.last_glasses = np.maximum(found, self._glasses(found))
-        return self.last_glasses
+        kept = np.maximum(found, self._glasses(found))
+        self.last_glasses = kept if self._remembers else None
+        return kept
+
+    def sides(self, shares: NDArray[Any]) -> NDArray[Any]:
+        """Filter how far each side of the head is turned to the camera."""
+        return self._sides(shares)
 
     @property
     def hairs(self) -> list[NDArray[Any]] | None:

@@ -71,6 +71,12 @@ class TestWithout:
     def test_where_there_is_no_arm_nothing_is_found(self):
         assert removed(skin()) is None
 
+    @pytest.mark.parametrize("x", [64, 70, 78, 88, 100])
+    def test_a_spot_is_no_arm(self, x):
+        image = skin()
+        cv2.circle(image, (x, 150), 2, DARK, -1)
+        assert removed(image) is None
+
     def test_an_upright_line_is_no_arm(self):
         image = skin()
         for x in (72, 248):
@@ -124,6 +130,34 @@ class TestWithout:
         assert second.weight[arms].mean() > 0.5 * first.weight[arms].mean() > 0.3
         state.reset()
         assert removed(skin(), state=state) is None
+        unremembering = BlendState(replace(BEST.temporal, hair=0))
+        assert removed(image, state=unremembering) is not None
+        weak = 0.85 * skin() + 0.15 * image
+        assert (removed(weak, state=unremembering) is None) == (removed(weak) is None)
+
+    def test_a_faint_arm_is_seen_where_one_was(self):
+        strip = np.full((72, 55, 3), 0.6, np.float32)
+        faint, clear = strip.copy(), strip.copy()
+        clear[28:32, 12:45] -= 0.3
+        faint[28:32, 12:45] -= 0.05
+        assert arm(faint).max() == 0
+        assert arm(faint, arm(clear))[28:32, 16:40].mean() > 0.5
+        assert arm(faint, np.roll(arm(clear), -15, axis=0)).max() == 0
+
+    def test_landmarks_that_shake_do_not_make_it_flicker(self):
+        image, arms = glasses()
+        outline = OUTLINE.copy()
+        outline[OUTLINE[:, 0] > 160, 0] += 18 * (OUTLINE[OUTLINE[:, 0] > 160, 0] - 160) / 85
+        random, state = np.random.default_rng(0), BlendState(BEST.temporal)
+        left = arms.copy()
+        left[:, 160:] = False
+        steady, alone = ([], [])
+        for _ in range(12):
+            shaken = outline + random.normal(0, 1, 2) * (OUTLINE[:, :1] > 160)
+            for known, weights in ((state, steady), (None, alone)):
+                found = without(image, MATRIX, CROP, shaken, BROWS, (0, 0), state=known)
+                weights.append(0.0 if found is None else found.weight[left].mean())
+        assert np.abs(np.diff(steady)).mean() < 0.5 * np.abs(np.diff(alone)).mean()
 
     def test_steady_under_noise(self):
         image, arms = glasses()
