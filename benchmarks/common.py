@@ -8,6 +8,7 @@ import json
 import os
 import platform
 import statistics
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -45,6 +46,7 @@ def machine() -> dict[str, Any]:
     except (OSError, IndexError):
         info["processor"] = platform.processor() or platform.machine()
     info["load_at_start"] = LOAD_AT_START
+    info["commit"] = _commit()
     info["versions"] = {name: _version(name) for name in PACKAGES}
     if "torch" in sys.modules:
         torch = sys.modules["torch"]
@@ -52,6 +54,15 @@ def machine() -> dict[str, Any]:
         if torch.cuda.is_available():
             info["gpu"] = torch.cuda.get_device_name(0)
     return info
+
+
+def _commit() -> str | None:
+    """The commit that lies here; None outside of a repository."""
+    command = ["git", "-C", str(REPOSITORY), "rev-parse", "--short", "HEAD"]
+    try:
+        return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return None
 
 
 def _version(package: str) -> str | None:

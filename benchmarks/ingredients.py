@@ -169,7 +169,9 @@ def _file(row: Row) -> str:
     return "".join(letter if letter.isalnum() or letter in ".-" else "_" for letter in row.name)
 
 
-def summary_of(results: Results, costs: dict[str, Any], notes: dict[str, str], exact: list[Any]) -> dict[str, Any]:
+def summary_of(
+    results: Results, costs: dict[str, Any], notes: dict[str, str], exact: list[Any], options: argparse.Namespace
+) -> dict[str, Any]:
     """What is committed of it all."""
     base = results.get("base", {})
     rows = [
@@ -182,8 +184,9 @@ def summary_of(results: Results, costs: dict[str, Any], notes: dict[str, str], e
         }
         for name, found in results.items()
     ]  # fmt: skip
-    return {"benchmark": "ingredients", "base": list(BASE), "exact": swap_quality.summarized(exact), "rows": rows,
-            "left_out": notes, "machine": common.machine()}  # fmt: skip
+    return {"benchmark": "ingredients", "base": [*BASE, *options.set], "every": options.every,
+            "exact": swap_quality.summarized(exact), "rows": rows, "left_out": notes,
+            "machine": common.machine()}  # fmt: skip
 
 
 def main() -> None:
@@ -243,8 +246,8 @@ def main() -> None:
             print(row.name, seed, _line(one), flush=True)
             files.write_bytes(options.work / "table.md", table(results, costs, notes).encode())
             if options.out is not None:  # hours of work: what is there is kept
-                files.write_json(options.out, summary_of(results, costs, notes, exact))
-    common.finish(summary_of(results, costs, notes, exact), options.out)
+                files.write_json(options.out, summary_of(results, costs, notes, exact, options))
+    common.finish(summary_of(results, costs, notes, exact, options), options.out)
     print(table(results, costs, notes))
 
 

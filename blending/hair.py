@@ -27,7 +27,7 @@ SIDE = 64
 _FLOOR = np.array([7.0, 3.5, 3.5], np.float32)  # spread of skin that is always granted, CIELAB
 _WIDER = 0.03  # what is painted over is widened, shares of the crop's side
 _HARDLY = 0.02  # hair that covers less is none
-_UNLIKE = 2.5  # spreads from skin
+_UNLIKE, _PALE = 2.5, 4.0  # spreads from skin; where brighter: a shine is no background
 # Lengths in face sizes
 _CORE, _RING, _NEAR = 0.12, 0.08, 0.12
 _BROW, _TAIL = 0.03, 0.09  # margin around brows; how far in from the outline there may be hair in their place
@@ -35,6 +35,7 @@ _TEMPLE, _CHEEK = (0.08, 0.12), (0.12, 0.5)  # how far in from the outline, how 
 _LEAST, _WORTH = 0.0002, 0.002  # of the face's area, seen of it outside and inside
 _KEPT = 0.7  # of a brow, from its inner end, is safe from what is taken for hair beside it
 _EDGE = 0.06  # how far inside its own outline a generated face may end
+_BEHIND = 0.01  # of the face's area: background that is less is none
 _CHIN = 0.1  # what is dark that far above its lowest point, or lower, may be a neck or a collar
 _FROM, _TO = 0.45, 0.60  # share of the way from skin to the color outside, in spreads
 
@@ -60,11 +61,12 @@ class FaceShape:
 
 
 def brought(seen: Array, shape: FaceShape) -> Array:
-    """What hair a generated face brings along, where it is known how the face itself lies.
+    """What hair and background a generated face brings along, where it is known how the face itself lies.
 
     Inside its own outline that is what :func:`hair` finds there. Outside and close to it, above the chin, all is hair
-    that is dark and unlike its skin, unless it hangs together with the middle of the lower face, as a beard does. Its
-    eyes and the inner part of its brows are not taken for hair even where they run into it.
+    that is dark and unlike its skin, unless it hangs together with the middle of the lower face, as a beard does; and
+    below the brows all is background that is bright, far from its skin, and goes on outside. Its eyes and the inner
+    part of its brows are not taken for either even where they run into it.
 
     Args:
         seen: (S, S, 3) float32 RGB in [0, 1]: the crop, S about :data:`SIDE`.
@@ -90,7 +92,14 @@ def brought(seen: Array, shape: FaceShape) -> Array:
     beard = np.isin(labels, labels[low & (cv2.erode(own, _ball(_CORE * size)) > 0)])
     beside = (cv2.erode(own, _ball(_EDGE * size)) == 0) & ~beard
     beside &= rows < np.max(shape.outline[:, 1]) - _CHIN * size
+    pale = np.where(scaled[..., 0] > 0, np.clip(_length(scaled) - _PALE + 0.5, 0, 1), 0)
+    around = beside & (rows >= top)
+    _, labels = cv2.connectedComponents(((pale > 0) & around).astype(np.uint8))
+    behind = np.bincount(labels[own == 0], minlength=labels.max() + 1) >= _BEHIND * size**2
+    behind[0] = False
+    wall = widened(np.where(behind[labels], pale, 0).astype(np.float32))
     found = widened(np.where(beside, np.maximum(found, dark), found).astype(np.float32))
+    found = np.where(beard, found, np.maximum(found, wall))
     kept = list(shape.eyes)
     if len(shape.brows):  # their tails are given up
         middle = float(np.mean(shape.outline[:, 0]))

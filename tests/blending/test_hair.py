@@ -150,6 +150,27 @@ class TestBrought:
         found = module.brought(drawn(draw), module.FaceShape(NARROW, HIGH))[beside].mean()
         assert found > 0.9 if chin is SKIN else found < 0.05
 
+    @pytest.mark.parametrize("wall", [True, False], ids=["wall", "shine"])
+    def test_a_bright_wall_that_comes_along_is_found_and_a_shine_on_the_cheek_is_not(self, wall):
+        shrunk = CENTER + 0.94 * (NARROW - CENTER)
+
+        def draw(image):
+            image[:] = (0.98, 0.94, 0.9) if wall else SKIN
+            cv2.fillConvexPoly(image, shrunk.round().astype(np.int32), tuple(map(float, SKIN)))
+            if not wall:
+                for x in (NARROW[:, 0].min() + 4, NARROW[:, 0].max() - 4):
+                    cv2.ellipse(image, (round(x), 38), (2, 4), 0, 0, 360, (0.98, 0.94, 0.9), -1)
+
+        own, drawn_there = (np.zeros((SIDE, SIDE), np.uint8) for _ in range(2))
+        cv2.fillConvexPoly(own, NARROW.round().astype(np.int32), (1,))
+        cv2.fillConvexPoly(drawn_there, shrunk.round().astype(np.int32), (1,))
+        between = (own > 0) & (drawn_there == 0)
+        between[:28] = between[46:] = False
+        found = module.brought(drawn(draw), module.FaceShape(NARROW, HIGH))
+        assert found[between].mean() > 0.9 if wall else found[own > 0].max() < 0.05
+        middle = cv2.erode(own, np.ones((15, 15), np.uint8)) > 0
+        assert found[middle].max() == 0
+
     def test_a_shape_in_the_pixels_of_a_larger_crop(self):
         double = module.FaceShape(NARROW, HIGH).scaled(2).scaled(0.5)
         np.testing.assert_allclose(double.outline, NARROW)

@@ -21,6 +21,7 @@ from faceswap_hq.errors import UserError
 from faceswap_hq.faces import expression
 from faceswap_hq.faceset import read_faceset
 from faceswap_hq.training import checkpoints, loop
+from faceswap_hq.training import trainer as trainer_module
 from faceswap_hq.training.augmentation import central
 from faceswap_hq.training.checkpoints import Progress
 from faceswap_hq.training.data import load_person, remembered
@@ -340,6 +341,18 @@ class TestTrouble:
         for name in ("cuda:99", "nonsense", "mps" if not torch.backends.mps.is_available() else "cuda:99"):
             with pytest.raises(UserError, match="cannot be used"):
                 choose_device(name)
+
+    def test_a_busy_second_does_not_decide_the_precision(self, monkeypatch):
+        auto, device = replace(SETTINGS, precision="auto"), torch.device("cpu")
+        for steps, chosen in (
+            ({"bfloat16": [0.20, 0.10], "float32": [0.15, 0.16]}, "bfloat16"),
+            ({"bfloat16": [0.10, 0.11], "float32": [0.09, 0.09]}, "float32"),
+            ({"bfloat16": [0.10], "float32": [0.16]}, "bfloat16"),  # clear at once
+            ({"bfloat16": [0.50], "float32": [0.10]}, "float32"),
+        ):
+            monkeypatch.setattr(trainer_module, "_step_time", lambda s, *_, steps=steps: steps[s.precision].pop(0))
+            assert resolve_precision(auto, [], device).precision == chosen
+            assert not any(steps.values())
 
     def test_precision_is_measured_once_and_kept(self, pair, tmp_path, monkeypatch):
         people = [load_person(faceset, 32, SETTINGS.coverage) for faceset in pair]
