@@ -169,6 +169,14 @@ def _enough_memory() -> Iterator[None]:
             "See nvidia-smi; several GPUs (--devices) need a smaller `batch` in a YAML file of the preset; else a"
             " smaller --preset, or --device cpu.",
         ) from error
+    except (MemoryError, RuntimeError) as error:  # the processor's, for which PyTorch has no error of its own
+        if not isinstance(error, MemoryError) and "allocate memory" not in str(error):
+            raise
+        raise UserError(
+            "The computer's memory is too small for this model.",
+            "Close other programs, take a smaller `batch` in a YAML file of the preset, or a smaller --preset. What was"
+            " saved is there: the same command goes on from it.",
+        ) from error
 
 
 def _restored(run: Path, trainer: Trainer, warn: Callable[[str], None]) -> Progress | None:

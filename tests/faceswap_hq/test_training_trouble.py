@@ -179,6 +179,24 @@ class TestRunaway:
             train(tmp_path / "run", pair, SETTINGS, Budget(steps=1), device="cpu")
         assert "smaller --preset" in str(caught.value)
 
+    @pytest.mark.parametrize("error", [MemoryError, RuntimeError, ValueError])
+    def test_the_processors_memory_ends(self, pair, tmp_path, monkeypatch, error):
+        def forward(self, image):
+            if torch.is_grad_enabled():
+                if error is RuntimeError:
+                    torch.empty(10**15)  # PyTorch's own words
+                raise error("other")
+            return real(self, image)
+
+        real = Encoder.forward
+        train(tmp_path / "run", pair, SETTINGS, Budget(steps=1), device="cpu")
+        monkeypatch.setattr(Encoder, "forward", forward)
+        expected = ValueError if error is ValueError else UserError
+        with pytest.raises(expected, match="other|computer's memory is too small"):
+            train(tmp_path / "run", pair, SETTINGS, Budget(steps=3), device="cpu")
+        monkeypatch.undo()
+        assert train(tmp_path / "run", pair, SETTINGS, Budget(steps=3), device="cpu").progress.step == 3
+
     def test_precision_is_found_without_memory_for_either(self, pair, monkeypatch):
         self.memory(monkeypatch, 1)
         people = [load_person(faceset, MODEL.resolution, SETTINGS.coverage) for faceset in pair]
