@@ -58,7 +58,7 @@ def machine() -> dict[str, Any]:
 
 def _commit() -> str | None:
     """The commit that lies here; None outside of a repository."""
-    command = ["git", "-C", str(REPOSITORY), "rev-parse", "--short", "HEAD"]
+    command = ["git", "-C", str(REPOSITORY), "describe", "--always", "--dirty"]
     try:
         return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
     except (OSError, subprocess.CalledProcessError):

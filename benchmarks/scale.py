@@ -121,6 +121,7 @@ def training(people: list[Any], preset: str, folder: Path, steps: int = 8, skip:
         model[count] = size_of(run / "model.safetensors")
         checkpoint[count] = size_of(next((run / "checkpoints").iterdir()))
         whole = SwapAutoencoder(settings.model, [f"p{i}" for i in range(count)])
+        whole.share(settings.shared)
         weights[count] = sum(4 * value.numel() for value in whole.parameters())
     found: dict[str, float] = {"batch": settings.batch}
     for name, of in (

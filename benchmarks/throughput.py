@@ -197,6 +197,7 @@ def plain_loop(people: list[Any], settings: Any) -> Iterator[float]:
     weights = sampling_weights(data, settings.pose_matching)
     torch.manual_seed(settings.seed)
     model = SwapAutoencoder(settings.model, [person.name for person in data])
+    model.share(settings.shared)
     optimizer = torch.optim.Adam(model.parameters(), lr=settings.learning_rate, betas=(0.9, settings.beta2))
     step = 0
     yield math.nan

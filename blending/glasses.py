@@ -146,7 +146,8 @@ def arm(strip: Array, before: Array | None = None) -> Array:
     edge = max(_EDGE, _SHARE * float(np.median(level[path, columns])))
     near: Any = cv2.dilate(line, np.ones((2 * _CORRIDOR + 1, 5), np.uint8))
     holding: Any = cv2.dilate(line, _ball(2 * _HINGE + 1))
-    standing: Array = (contrast > edge).astype(np.uint8) & near
+    seen = contrast if before is None else contrast + np.float32(_KEPT) * before
+    standing: Array = (seen > edge).astype(np.uint8) & near
     rims = cv2.max(*(_least(hat) for hat in _hats(strip, _ball(_RIM))))
     inside = (rims > max(_EDGE, edge / 2)).astype(np.uint8) & holding
     inside[:, _IN + _PAST :] = 0
@@ -282,7 +283,7 @@ def _path(level: Array, known: Array | None) -> tuple[Array, Array] | None:
         rows.append(row)
     path, columns = np.array(rows[::-1]) + _LEVEL.start, np.arange(column - len(rows) + 1, column + 1)
     again = known is not None and known[path, columns].mean() > 0.5
-    if (level[path, columns] > _FAINT).sum() < _LONG or amount < (_FOUND / 2 if again else _FOUND):
+    if (gain[path - _LEVEL.start, columns] > 0).sum() < _LONG or amount < (_FOUND / 2 if again else _FOUND):
         return None
     return path, columns
 

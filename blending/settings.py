@@ -219,7 +219,7 @@ class TemporalSettings:
         color: Mean colours. Filtering them lets the generator's own flicker through, which is worse.
         contrast: Spreads of the colours, and what ``histogram``, ``idt`` and ``sliced`` find beyond them.
         mask: The learned mask, and what can be seen of the face, in crop pixels.
-        hair: Where hair hangs into it, and where glasses are painted over, in crop pixels.
+        hair: Where hair hangs into it, in crop pixels; glasses that are painted over fade three times as slowly.
         detail: What is estimated of the camera.
         cut: Jump of the mean colour, in [0, 1], that counts as a cut.
     """

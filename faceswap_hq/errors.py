@@ -20,3 +20,9 @@ class UserError(Exception):
 
     def __str__(self) -> str:
         return self.message if self.hint is None else f"{self.message}\n  {self.hint}"
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether memory has ended: Python's own error, or PyTorch's, which for the processor's is known by its words."""
+    words = ("out of memory", "allocate memory")
+    return isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and any(w in str(error) for w in words))

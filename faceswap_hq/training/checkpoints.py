@@ -18,7 +18,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from faceswap_hq import files
-from faceswap_hq.errors import UserError
+from faceswap_hq.errors import UserError, out_of_memory
 
 VERSION = 1
 _WEIGHTS, _OPTIMIZER, _STATE = "model.safetensors", "optimizer.safetensors", "state.json"
@@ -150,9 +150,9 @@ def restore(
             _load_optimizer(optimizer, load_file(path / _OPTIMIZER))
             if average is not None:
                 average.load_state_dict(load_file(path / _AVERAGE))
-        except torch.OutOfMemoryError:
-            raise
         except _DAMAGE as error:
+            if out_of_memory(error):
+                raise
             warn(f"{path} is damaged ({(str(error) or type(error).__name__).splitlines()[0]}); trying the one before.")
             damaged.append(path)
             continue

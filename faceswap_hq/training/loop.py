@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from faceswap_hq import files
-from faceswap_hq.errors import UserError
+from faceswap_hq.errors import UserError, out_of_memory
 from faceswap_hq.faceset import Faceset
 from faceswap_hq.training import checkpoints, preview
 from faceswap_hq.training import run as runs
@@ -66,10 +66,33 @@ class Result:
     preview: Path
 
 
+_ANEW = "With another batch or preset it is another run: --model DIR."
+
 Report = Callable[[Progress, float, dict[str, float], float], None]
 """Called after each step with progress, share of the budget, running losses and faces/s."""
 
 
+@contextlib.contextmanager
+def _enough_memory() -> Iterator[None]:
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        if isinstance(error, torch.OutOfMemoryError):
+            raise UserError(
+                "The GPU's memory is too small for this model, or something else holds it.",
+                "See nvidia-smi; several GPUs (--devices) need a smaller `batch` in a YAML file of the preset; else a"
+                f" smaller --preset, or --device cpu. {_ANEW}",
+            ) from error
+        if not out_of_memory(error):
+            raise
+        raise UserError(
+            "The computer's memory is too small for this model.",
+            "Close other programs and run the same command again, which goes on from what was saved; or take a smaller"
+            f" `batch` in a YAML file of the preset, or a smaller --preset. {_ANEW}",
+        ) from error
+
+
+@_enough_memory()
 def train(
     run: Path,
     facesets: list[Faceset],
@@ -129,7 +152,7 @@ def train(
     sources |= {faceset.name: str(faceset.path.name) for faceset in facesets}
     if len(sources) != known + len(facesets):
         raise UserError("Two people have the same name.", "Rename a clip or faceset: its name is the person's name.")
-    with contextlib.nullcontext() if helper else files.lock_beside(run, wait=False), _enough_memory():
+    with contextlib.nullcontext() if helper else files.lock_beside(run, wait=False):
         begun_from = "" if started is None else started[1].sha256
         settings = runs.prepare(run, settings, sources, known, begun_from)
         if settings.precision == "auto":
@@ -157,26 +180,6 @@ def train(
         profile = StepProfile(run, where, say) if profiled and fabric.is_global_zero else None
         with contextlib.closing(profile) if profile else contextlib.nullcontext():
             return _train(run, trainer, budget, report, warn, profile or (lambda: None))
-
-
-@contextlib.contextmanager
-def _enough_memory() -> Iterator[None]:
-    try:
-        yield
-    except torch.OutOfMemoryError as error:
-        raise UserError(
-            "The GPU's memory is too small for this model, or something else holds it.",
-            "See nvidia-smi; several GPUs (--devices) need a smaller `batch` in a YAML file of the preset; else a"
-            " smaller --preset, or --device cpu.",
-        ) from error
-    except (MemoryError, RuntimeError) as error:  # the processor's, for which PyTorch has no error of its own
-        if not isinstance(error, MemoryError) and "allocate memory" not in str(error):
-            raise
-        raise UserError(
-            "The computer's memory is too small for this model.",
-            "Close other programs, take a smaller `batch` in a YAML file of the preset, or a smaller --preset. What was"
-            " saved is there: the same command goes on from it.",
-        ) from error
 
 
 def _restored(run: Path, trainer: Trainer, warn: Callable[[str], None]) -> Progress | None:

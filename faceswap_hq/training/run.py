@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 
 import faceswap_hq
 from faceswap_hq import files
-from faceswap_hq.errors import UserError
+from faceswap_hq.errors import UserError, out_of_memory
 from faceswap_hq.model import ModelSettings, SwapAutoencoder
 from faceswap_hq.training import checkpoints
 from faceswap_hq.training.settings import TrainSettings, from_dict, to_dict
@@ -215,5 +215,7 @@ def load_model(run: str | Path) -> tuple[SwapAutoencoder, ModelCard]:
     except FileNotFoundError:
         raise UserError(f"{weights} is missing.", mend) from None
     except (KeyError, TypeError, ValueError, RuntimeError, OSError, SafetensorError) as error:
+        if out_of_memory(error):
+            raise
         raise UserError(f"{run} is damaged: {str(error).splitlines()[0]}.", mend) from error
     return model.eval(), card

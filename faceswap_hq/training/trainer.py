@@ -16,6 +16,7 @@ from torch import nn
 from torch.autograd.profiler import record_function
 
 import blending
+from faceswap_hq.errors import out_of_memory
 from faceswap_hq.faces import expression
 from faceswap_hq.model import SwapAutoencoder
 from faceswap_hq.model.beckmann import EfficientEncoder
@@ -279,6 +280,8 @@ def _step_time(settings: TrainSettings, people: list[PersonData], device: torch.
             started = time.perf_counter()
             trainer.step(0.0)
             taken.append(time.perf_counter() - started)
-    except torch.OutOfMemoryError:
+    except (MemoryError, RuntimeError) as error:
+        if not out_of_memory(error):
+            raise
         return math.inf
     return min(taken[1:])

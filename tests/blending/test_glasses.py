@@ -133,13 +133,16 @@ class TestWithout:
         unremembering = BlendState(replace(BEST.temporal, hair=0))
         assert removed(image, state=unremembering) is not None
         weak = 0.85 * skin() + 0.15 * image
-        assert (removed(weak, state=unremembering) is None) == (removed(weak) is None)
+        remembering = BlendState(BEST.temporal)
+        removed(image, state=remembering)
+        assert removed(weak, state=unremembering) is None
+        assert removed(weak, state=remembering) is not None
 
     def test_a_faint_arm_is_seen_where_one_was(self):
         strip = np.full((72, 55, 3), 0.6, np.float32)
         faint, clear = strip.copy(), strip.copy()
         clear[28:32, 12:45] -= 0.3
-        faint[28:32, 12:45] -= 0.05
+        faint[28:32, 12:45] -= 0.04
         assert arm(faint).max() == 0
         assert arm(faint, arm(clear))[28:32, 16:40].mean() > 0.5
         assert arm(faint, np.roll(arm(clear), -15, axis=0)).max() == 0

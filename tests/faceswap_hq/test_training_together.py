@@ -96,7 +96,9 @@ def test_the_same_losses_and_weights(tmp_path):
     assert one[12] == pytest.approx(two[12], rel=0.1)
     straight = train(tmp_path, "three", batch=2, devices=2, steps=12)
     assert "× 2" in straight
-    assert curve(tmp_path / "three") == pytest.approx(one, rel=0.01)
+    three = curve(tmp_path / "three")
+    for step in one.keys() & three.keys():  # lines are written by the clock, the last one always
+        assert three[step] == pytest.approx(one[step], rel=0.01)
     a, b = (load_file(checkpoints.found(tmp_path / model)[0] / "model.safetensors") for model in ("one", "three"))
     for key in a:
         if key.startswith(("encoder", "opening", "decoders")):
