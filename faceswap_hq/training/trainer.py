@@ -30,7 +30,7 @@ from faceswap_hq.training.settings import TrainSettings
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
-_CLEARLY = 1.5  # a precision whose steps are so much shorter need not be timed again
+_CLEARLY = 2.5  # a precision whose steps are so much shorter need not be timed again
 _JUDGED = 4  # of the remembered faces, every so many tell how wrong faces are usually drawn
 
 

@@ -345,9 +345,9 @@ class TestTrouble:
     def test_a_busy_second_does_not_decide_the_precision(self, monkeypatch):
         auto, device = replace(SETTINGS, precision="auto"), torch.device("cpu")
         for steps, chosen in (
-            ({"bfloat16": [0.20, 0.10], "float32": [0.15, 0.16]}, "bfloat16"),
+            ({"bfloat16": [0.30, 0.10], "float32": [0.15, 0.16]}, "bfloat16"),
             ({"bfloat16": [0.10, 0.11], "float32": [0.09, 0.09]}, "float32"),
-            ({"bfloat16": [0.10], "float32": [0.16]}, "bfloat16"),  # clear at once
+            ({"bfloat16": [0.10], "float32": [0.26]}, "bfloat16"),  # clear at once
             ({"bfloat16": [0.50], "float32": [0.10]}, "float32"),
         ):
             monkeypatch.setattr(trainer_module, "_step_time", lambda s, *_, steps=steps: steps[s.precision].pop(0))
